@@ -1,0 +1,1 @@
+//! Port 38979: confirmations and queries.

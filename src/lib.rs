@@ -1,0 +1,24 @@
+//! m0v: the server at the other end of a microcontroller's TLS socket.
+//!
+//! The way of a packet is the list of rooms, top to bottom; arrows run downwards only
+//! (ARCHITECTURE.md):
+//!
+//! - [`cli`]: one file per subcommand · [`config`]: every key, default and check
+//! - `server`: bind, accept, limits, drain: joins the rooms below
+//! - [`meter`], [`confirm`]: what is said on ports 38981 and 38979
+//! - [`session`]: a connection after TLS: lines in, replies out, in order
+//! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS
+//! - [`store`]: one interface, two engines
+//! - [`protocol`]: pure: bytes to messages and back
+//! - [`ops`]: logs, metrics, health
+
+pub mod cli;
+pub mod config;
+pub mod confirm;
+pub mod meter;
+pub mod net;
+pub mod ops;
+pub mod protocol;
+pub mod session;
+pub mod store;
+pub mod tls;

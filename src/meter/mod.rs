@@ -1,0 +1,1 @@
+//! Port 38981: packets.

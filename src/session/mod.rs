@@ -1,0 +1,1 @@
+//! A connection after TLS: lines in, replies out, in order.

@@ -1,0 +1,129 @@
+//! Where readings and confirmations are kept: one interface, two engines.
+//!
+//! [`Store`] is everything the rooms above may ask; [`Lane`] is the fast path of
+//! packets. `postgres` and `embedded` implement both; nothing above names an engine.
+
+mod error;
+
+pub use error::StoreError;
+
+use crate::protocol::{confo, packet::PubRef};
+use async_trait::async_trait;
+
+/// Unix time in microseconds, the store's unit of time on both engines.
+pub type Micros = i64;
+
+/// A packet ready to be written: device resolved, times fixed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PacketRow {
+    /// `pub.pub_id`.
+    pub pub_id: i64,
+    /// When the device measured.
+    pub created_at: Micros,
+    /// Volts.
+    pub voltage: Option<f64>,
+    /// Hertz.
+    pub frequency: Option<f64>,
+    /// `status` on the wire.
+    pub protected: bool,
+    /// Unique per (`pub_id`, `created_at`).
+    pub seq: Option<i64>,
+    /// A JSON object text.
+    pub extra: Option<String>,
+}
+
+/// What became of one row of a batch that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable now, or was already with the same values: thank.
+    Stored,
+    /// No such `pub_id` (any more).
+    UnknownPub,
+    /// The same (`pub_id`, `created_at`, `seq`) is stored with other values.
+    SeqConflict,
+    /// The database refuses this one row; the reason is for the operator's log.
+    Rejected(String),
+}
+
+/// A device as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pub {
+    /// The id devices send.
+    pub pub_id: i64,
+    /// The provisioning token, if it came from a confirmation.
+    pub hash: Option<i64>,
+    /// `sub_id` of its owner.
+    pub creator: Option<i64>,
+    /// When it was made.
+    pub created_at: Micros,
+}
+
+/// A stored confirmation, as the app may see it (never the e-mail).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// As confirmed.
+    pub device_name: String,
+    /// When the device confirmed, by its own clock.
+    pub created_at: Micros,
+    /// As confirmed.
+    pub ssid: String,
+    /// The token.
+    pub hash: i64,
+    /// The device's id; `None` in a conflict.
+    pub pub_id: Option<i64>,
+    /// The confirmation lies in `cconfo`.
+    pub conflict: bool,
+}
+
+/// Everything the rooms above may ask of a database. All calls have a deadline
+/// of their own and may be dropped.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Applies or upgrades the schema and checks the database's durability settings.
+    /// Idempotent; several nodes may call it at once.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Answers whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finds a device by id, by hash, or by both (then both must name one row:
+    /// the caller compares). `None` if there is no row for what was given first.
+    async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError>;
+
+    /// Makes a device. An explicit id moves the sequence past it. If the id or
+    /// the hash is taken, the existing row is the error's content.
+    async fn add_pub(&self, device: PubRef) -> Result<Result<Pub, Pub>, StoreError>;
+
+    /// Devices with `pub_id > after`, ascending, at most `limit`.
+    async fn list_pubs(&self, after: i64, limit: i64) -> Result<Vec<Pub>, StoreError>;
+
+    /// Opens a writer lane. `node` and `lane` name its batch numbers in `ingest`.
+    fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane>;
+
+    /// Stores a confirmation by the rules of `confirm::rules`, in one transaction.
+    async fn confirm(&self, confirmation: &confo::Confirmation, now: Micros)
+    -> Result<Confirmed, StoreError>;
+
+    /// The latest (by `saved_at`) confirmation of what is asked, saved at or after `since`.
+    async fn find_confirmation(
+        &self,
+        query: &confo::Query,
+        since: Micros,
+    ) -> Result<Option<Confirmed>, StoreError>;
+}
+
+/// A writer of batches with one connection and its own batch numbers.
+#[async_trait]
+pub trait Lane: Send {
+    /// Writes all rows in one statement and one commit and returns one outcome
+    /// per row, in order. Returns only after the commit is durable. A row the
+    /// database refuses never sinks its neighbours. When a COMMIT's answer is lost
+    /// the batch number is looked up before anything is sent again, so that `Ok`
+    /// means exactly once.
+    ///
+    /// # Errors
+    /// Nothing of this batch is stored, or (connection lost and not yet regained)
+    /// its fate is unknown: call again with the same rows until `Ok`, or answer
+    /// the devices with a refusal; a resend is the device's to make.
+    async fn write(&mut self, rows: &[PacketRow]) -> Result<Vec<Outcome>, StoreError>;
+}

@@ -1,0 +1,1 @@
+//! The hello, the two stacks, keys and chains.
