@@ -1,0 +1,100 @@
+//! A connection after the handshake: one type over both stacks and none.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Peer;
+
+/// Which library carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stack {
+    /// No TLS: `tls = false`.
+    Plain,
+    /// rustls.
+    Modern,
+    /// s2n-tls.
+    Compat,
+}
+
+impl Stack {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Modern => "rustls",
+            Self::Compat => "s2n-tls",
+        }
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What was negotiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The library that carries it.
+    pub stack: Stack,
+    /// `TLSv1.2`, `TLSv1.3`, or empty without TLS.
+    pub version: &'static str,
+    /// The suite's IANA name, or empty without TLS.
+    pub cipher: &'static str,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The name the client asked for, lower case.
+    pub server_name: Option<Box<str>>,
+    /// The client's certificate chain, if it presented one.
+    pub peer: Option<Box<Peer>>,
+}
+
+/// A connection that carries lines, whichever stack it is on. `shutdown` sends close_notify.
+#[derive(Debug)]
+pub enum Stream<IO> {
+    /// No TLS.
+    Plain(IO),
+}
+
+impl<IO> Stream<IO> {
+    /// The connection below TLS.
+    pub fn get_ref(&self) -> &IO {
+        match self {
+            Self::Plain(io) => io,
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
