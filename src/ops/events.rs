@@ -3,6 +3,7 @@
 //! What a stranger can cause is `debug` and a counter; `warn` has recovered; `error` means
 //! that someone must act. Nothing a peer sent is logged but device ids.
 
+use crate::net::accept::AcceptError;
 use super::metrics::{HandshakeLabel, Metrics, PortLabel, ReasonLabel};
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
@@ -36,18 +37,18 @@ impl Connection {
     /// TLS is up.
     pub fn established(&self, session: &Session) {
         let outcome = if session.resumed { "resumed" } else { "full" };
-        self.count_handshake(session.stack.name(), session.version, session.cipher.to_string(), outcome);
+        self.count_handshake(session.stack.as_str(), session.version, session.cipher, outcome);
     }
 
     /// TLS failed.
     pub fn refused(&self, failure: &Failure) {
-        self.count_handshake("none", "", String::new(), failure.label());
+        self.count_handshake("none", "", "", failure.label());
         log::debug!("{} #{} {}: no TLS: {failure}", self.port, self.number, self.peer);
     }
 
     /// No TLS within the handshake timeout.
     pub fn handshake_timed_out(&self, after: Duration) {
-        self.count_handshake("none", "", String::new(), "timeout");
+        self.count_handshake("none", "", "", "timeout");
         let seconds = after.as_secs();
         log::debug!("{} #{} {}: no TLS within {seconds} s", self.port, self.number, self.peer);
     }
@@ -61,7 +62,7 @@ impl Connection {
             self.port,
             self.number,
             self.peer,
-            session.stack.name(),
+            session.stack.as_str(),
             session.version,
             session.cipher,
             if session.resumed { " resumed" } else { "" },
@@ -75,7 +76,7 @@ impl Connection {
         &self,
         stack: &'static str,
         version: &'static str,
-        cipher: String,
+        cipher: &'static str,
         outcome: &'static str,
     ) {
         let label = HandshakeLabel { port: self.port, stack, version, cipher, outcome };

@@ -1,11 +1,13 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::num::NonZeroU32;
 
 /// Which of our ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,7 +35,7 @@ pub struct HandshakeLabel {
     /// `TLSv1.2`, …; empty when it failed.
     pub version: &'static str,
     /// The IANA name; empty when it failed.
-    pub cipher: String,
+    pub cipher: &'static str,
     /// `full`, `resumed`, or why it failed.
     pub outcome: &'static str,
 }
@@ -53,6 +55,7 @@ impl Rows {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    quiet: DefaultKeyedRateLimiter<&'static str>,
     /// TCP connections accepted.
     pub accepted: Family<PortLabel, Counter>,
     /// Connections open now.
@@ -102,6 +105,7 @@ impl Default for Metrics {
         registry.register("store_up", "1 while the database answers", store_up.clone());
         Self {
             registry,
+            quiet: RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)),
             accepted,
             open,
             turned_away,
@@ -116,6 +120,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Whether a line about `what` may be logged now: at most one a minute each.
+    #[must_use]
+    pub fn once_a_minute(&self, what: &'static str) -> bool {
+        self.quiet.check_key(&what).is_ok()
+    }
+
     /// The text a Prometheus scrape gets.
     #[must_use]
     pub fn encode(&self) -> String {

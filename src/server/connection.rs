@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 pub(super) struct Door {
     /// `meter`, `confirm`, …
     pub(super) port: &'static str,
-    pub(super) acceptor: Arc<Acceptor>,
+    pub(super) acceptor: Acceptor,
     pub(super) service: Service,
 }
 

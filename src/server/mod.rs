@@ -16,7 +16,7 @@ use crate::ops::admin::{self, Admin};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::StoreError;
-use crate::tls::KeysError;
+use crate::tls::{ChainError, LocalError, SetupError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,9 +42,18 @@ pub enum ServeError {
     /// A port.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Certificate or key.
+    /// `[tls] chain` or `key`.
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    Chain(#[from] ChainError),
+    /// The local certificate.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// TLS options that make no server.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    /// A task of ours died while starting.
+    #[error("a start-up task failed: {0}")]
+    Task(String),
     /// The database, and waiting would not help.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,7 +88,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
-        tasks.spawn(accept::run(listener, Arc::new(door), Arc::clone(&house)));
+        tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);
     for listener in bound.admin {

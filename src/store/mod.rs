@@ -9,9 +9,17 @@ pub use error::StoreError;
 
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Unix time in microseconds, the store's unit of time on both engines.
 pub type Micros = i64;
+
+/// The server's clock.
+#[must_use]
+pub fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}
 
 /// A packet ready to be written: device resolved, times fixed.
 #[derive(Clone, Debug, PartialEq)]
