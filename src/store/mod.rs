@@ -3,7 +3,9 @@
 //! [`Store`] is everything the rooms above may ask; [`Lane`] is the fast path of
 //! packets. `postgres` and `embedded` implement both; nothing above names an engine.
 
+pub mod embedded;
 mod error;
+pub mod postgres;
 
 pub use error::StoreError;
 
@@ -90,6 +92,12 @@ pub trait Store: Send + Sync {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Upkeep the server calls daily: partitions for the months to come, statistics.
+    /// Several nodes may call it at once; a failure loses nothing and may wait a day.
+    async fn maintain(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Answers whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
