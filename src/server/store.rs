@@ -41,7 +41,7 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     };
     let database = &config.database;
     let opened = Postgres::new(PostgresOptions {
-        url: url.expose().to_owned(),
+        url: url.expose_secret().to_owned(),
         ca_file: database.ca_file.clone(),
         max_connections: database.max_connections,
         allow_unsafe: database.allow_unsafe,

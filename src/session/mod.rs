@@ -195,3 +195,6 @@ where
         Err(_) => Err(End::NotReading),
     }
 }
+
+#[cfg(test)]
+mod tests;
