@@ -1,1 +1,3 @@
 //! A socket before TLS.
+
+pub mod replay;
