@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The port's name in logs and metrics.
-pub const PORT: &str = "confirm";
+const PORT: &str = "confirm";
 
 /// What the app gets when nothing was confirmed (yet).
-pub const NOT_FOUND: &str = "Not found";
+const NOT_FOUND: &str = "Not found";
 
 /// What all connections of the confirm port share.
 pub struct ConfirmService {

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 /// New devices one address may create in an hour. A site that installs a rack of meters
 /// behind one router stays below it; a stranger who counts upwards does not.
-pub const CREATED_PER_PEER_AND_HOUR: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+const CREATED_PER_PEER_AND_HOUR: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 /// Addresses remembered before those that have regained their full quota are forgotten.
 const SWEEP_ABOVE: usize = 10_000;

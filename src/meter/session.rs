@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The port's name in logs and metrics.
-pub const PORT: &str = "meter";
+const PORT: &str = "meter";
 
 /// What all connections of the meter port share.
 pub struct MeterService {
@@ -161,7 +161,9 @@ impl Room for MeterRoom {
     fn take(&mut self, line: &[u8]) {
         let slot = match packet::parse(line) {
             Err(refusal) => Slot::Refused(refusal),
-            Ok(Packet { device: PubRef { id: None, hash: None }, .. }) => Slot::Refused(Refusal::MissingDevice),
+            Ok(Packet { device: PubRef { id: None, hash: None }, .. }) => {
+                Slot::Refused(Refusal::MissingDevice)
+            }
             Ok(packet) => match self.service.known.find(packet.device) {
                 Some(found) => self.accept(packet, found, now()),
                 None => Slot::Unresolved(Box::new(packet)),

@@ -22,7 +22,9 @@ impl AcceptError {
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE) => Self::Exhausted("open files of this process: raise LimitNOFILE (ulimit -n)"),
+            Some(libc::EMFILE) => {
+                Self::Exhausted("open files of this process: raise LimitNOFILE (ulimit -n)")
+            }
             Some(libc::ENFILE) => Self::Exhausted("open files of this machine: raise fs.file-max"),
             Some(libc::ENOMEM | libc::ENOBUFS) => Self::Exhausted("memory for sockets: see net.ipv4.tcp_mem"),
             _ => match error.kind() {

@@ -3,3 +3,4 @@
 pub mod accept;
 pub mod admission;
 pub mod listen;
+pub mod replay;

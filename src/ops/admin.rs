@@ -71,7 +71,9 @@ mod tests {
         for own in ["127.0.0.1:38982", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:38982", "[::1]"] {
             assert!(is_own_host(own), "{own}");
         }
-        for foreign in ["evil.example", "evil.example:38982", "localhost.evil.example", "", ":1", "127.0.0.1.evil"] {
+        for foreign in
+            ["evil.example", "evil.example:38982", "localhost.evil.example", "", ":1", "127.0.0.1.evil"]
+        {
             assert!(!is_own_host(foreign), "{foreign}");
         }
     }

@@ -3,8 +3,8 @@
 //! What a stranger can cause is `debug` and a counter; `warn` has recovered; `error` means
 //! that someone must act. Nothing a peer sent is logged but device ids.
 
-use crate::net::accept::AcceptError;
 use super::metrics::{HandshakeLabel, Metrics, PortLabel, ReasonLabel};
+use crate::net::accept::AcceptError;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};

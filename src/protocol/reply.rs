@@ -20,6 +20,12 @@ pub fn render(refusal: &Refusal) -> String {
     format!("{REFUSED}{refusal}")
 }
 
+/// Appends `line` and its line end to the replies of a burst.
+pub fn push_line(out: &mut Vec<u8>, line: &str) {
+    out.extend_from_slice(line.as_bytes());
+    out.push(b'\n');
+}
+
 /// Why a line was refused, rendered (`Display`) as the reason after `!OK `:
 /// printable ASCII, at most [`MAX_REASON_BYTES`], naming field and column (1-based
 /// byte in the line), never echoing a value other than a device's own id, hash or seq.
@@ -51,6 +57,9 @@ pub enum Refusal {
     /// The database says no to this one row, for its values.
     #[error("the database refused these values")]
     Rejected,
+    /// `unknown_id = "create"`, and this address has made its share.
+    #[error("unknown id, and this address made too many new ones: try again in an hour")]
+    TooManyNew,
     /// The store cannot be reached and nothing was kept.
     #[error("database unavailable, try again")]
     Unavailable,
@@ -101,6 +110,30 @@ pub enum Refusal {
         /// Of its value's first byte; of the key's for a fault of the key.
         column: usize,
     },
+}
+
+impl Refusal {
+    /// One fixed word for counters.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownId(_) | Self::UnknownHash(_) => "unknown_device",
+            Self::IdAndHashDisagree { .. } => "id_and_hash_disagree",
+            Self::MissingDevice => "no_device",
+            Self::NotThisDevice(_) => "not_this_device",
+            Self::SeqConflict(_) => "seq_conflict",
+            Self::Rejected => "rejected",
+            Self::TooManyNew => "too_many_new",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::LineTooLong => "line_too_long",
+            Self::Http => "http",
+            Self::ByteOrderMark | Self::NotUtf8 { .. } => "not_utf8",
+            Self::NotAnObject { .. } | Self::Json { .. } => "not_json",
+            Self::Missing(_) => "missing_field",
+            Self::Field { .. } => "bad_field",
+        }
+    }
 }
 
 /// A key of a line, as the documentation spells it.

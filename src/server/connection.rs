@@ -54,7 +54,12 @@ struct Admitted {
 
 impl House {
     /// `fitting` connections have a descriptor each; `[limits] max_connections` may be lower.
-    pub(super) fn new(config: &Config, fitting: usize, metrics: &Arc<Metrics>, stop: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        config: &Config,
+        fitting: usize,
+        metrics: &Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let limits = &config.limits;
         if fitting < limits.max_connections {
             log::warn!(
@@ -65,7 +70,9 @@ impl House {
         }
         Arc::new(Self {
             metrics: Arc::clone(metrics),
-            permits: Arc::new(Semaphore::new(fitting.min(limits.max_connections).min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(
+                fitting.min(limits.max_connections).min(Semaphore::MAX_PERMITS),
+            )),
             per_ip: PerIp::new(limits.max_connections_per_ip),
             bounds: Bounds {
                 max_line: limits.max_line,

@@ -96,7 +96,8 @@ fn keys_of(dir: &Path, tls: &config::Tls) -> Result<Arc<Keys>, ServeError> {
     let files = match (&tls.chain, &tls.key) {
         (Some(chain), Some(key)) => (chain.clone(), key.clone()),
         _ => {
-            let names: Vec<String> = hostname::get().ok().and_then(|name| name.into_string().ok()).into_iter().collect();
+            let names: Vec<String> =
+                hostname::get().ok().and_then(|name| name.into_string().ok()).into_iter().collect();
             let local = tls::ensure_local(dir, &names, now)?;
             if local.ca_made {
                 log::info!("made a local CA: devices must trust {}", local.ca.display());

@@ -16,7 +16,7 @@ use crate::ops::admin::{self, Admin};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::StoreError;
-use crate::tls::{ChainError, LocalError, SetupError};
+use crate::tls::{ChainError, SetupError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,9 +45,6 @@ pub enum ServeError {
     /// `[tls] chain` or `key`.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The local certificate.
-    #[error(transparent)]
-    Local(#[from] LocalError),
     /// TLS options that make no server.
     #[error(transparent)]
     Tls(#[from] SetupError),
@@ -82,7 +79,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
     let prepared = store::first_contact(&*store, &health, &metrics).await?;
-    tasks.spawn(store::watch(Arc::clone(&store), prepared, Arc::clone(&health), Arc::clone(&metrics), stopping.clone()));
+    tasks.spawn(store::watch(
+        Arc::clone(&store),
+        prepared,
+        Arc::clone(&health),
+        Arc::clone(&metrics),
+        stopping.clone(),
+    ));
 
     let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
@@ -115,7 +118,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 /// Where the bound addresses are written, in `data_dir`.
 const LISTENERS: &str = "listeners.json";
 
-async fn serve_admin(listener: TcpListener, health: Arc<Health>, metrics: Arc<Metrics>, stop: CancellationToken) {
+async fn serve_admin(
+    listener: TcpListener,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let router = admin::router(Admin { health, metrics });
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {

@@ -25,7 +25,7 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(120);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// The embedded store's file, in `data_dir`.
-pub const EMBEDDED_FILE: &str = "m0v.sqlite";
+const EMBEDDED_FILE: &str = "m0v.sqlite";
 
 /// Opens the store of `config`. PostgreSQL is not contacted yet.
 ///
@@ -53,7 +53,11 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// # Errors
 /// Only what waiting would not mend.
-pub(super) async fn first_contact(store: &dyn Store, health: &Health, metrics: &Metrics) -> Result<bool, StoreError> {
+pub(super) async fn first_contact(
+    store: &dyn Store,
+    health: &Health,
+    metrics: &Metrics,
+) -> Result<bool, StoreError> {
     match prepare(store).await {
         Ok(()) => {
             health.set_store(true);

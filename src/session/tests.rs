@@ -31,11 +31,8 @@ impl Room for Lengths {
     }
 }
 
-const BOUNDS: Bounds = Bounds {
-    max_line: 64,
-    idle_timeout: Duration::from_secs(900),
-    write_timeout: Duration::from_secs(30),
-};
+const BOUNDS: Bounds =
+    Bounds { max_line: 64, idle_timeout: Duration::from_secs(900), write_timeout: Duration::from_secs(30) };
 
 fn start(pipe: usize) -> (DuplexStream, JoinHandle<(End, Tally)>, CancellationToken) {
     let (peer, mut stream) = duplex(pipe);
@@ -125,9 +122,7 @@ async fn ends_without_a_complete_line_in_time_even_if_bytes_trickle() {
 #[tokio::test(start_paused = true)]
 async fn ends_a_peer_that_does_not_read() {
     let (mut peer, session, _) = start(16);
-    let writer = tokio::spawn(async move {
-        while peer.write_all(b"a\n").await.is_ok() {}
-    });
+    let writer = tokio::spawn(async move { while peer.write_all(b"a\n").await.is_ok() {} });
     assert!(matches!(session.await.unwrap().0, End::NotReading));
     writer.abort();
 }

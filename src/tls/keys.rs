@@ -1,45 +1,13 @@
-//! The server's chain and key, swapped while it serves.
+//! The chain and key being served: one place that both stacks read at every handshake.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-/// How a chain is completed.
-#[derive(Debug, Clone)]
-pub struct ChainOptions {
-    /// Append the root if the chain does not end in one.
-    pub append_root: bool,
-    /// A folder of further PEM roots.
-    pub roots: Option<PathBuf>,
-}
+use super::chain::CertifiedChain;
 
-/// A checked chain with its key, ready for both stacks.
-pub struct CertifiedChain {}
-
-/// Something the owner should know about a chain that is served all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning(pub String);
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A chain or key that cannot be served; one sentence naming the file.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}: {fault}", file = file.display())]
-pub struct ChainError {
-    /// The file at fault.
-    pub file: PathBuf,
-    /// What is wrong with it.
-    pub fault: String,
-}
-
-/// The chain both stacks read at each handshake.
+/// Holds the chain of all sections; swapping it drops no connection.
 pub struct Keys {
     current: ArcSwap<CertifiedChain>,
 }
@@ -63,12 +31,8 @@ impl Keys {
     }
 }
 
-/// Reads and checks `[tls] chain` and `key`, and completes the chain.
-pub fn load_files(
-    chain: &Path,
-    _key: &Path,
-    _options: &ChainOptions,
-    _now: SystemTime,
-) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
-    Err(ChainError { file: chain.to_owned(), fault: "not built yet".into() })
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
 }
