@@ -1,1 +1,3 @@
 //! Logs, metrics, health.
+
+pub mod logs;
