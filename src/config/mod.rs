@@ -1,21 +1,40 @@
 //! Every key of `m0v.toml`, its default and its check (DESIGN §2.7).
 //!
 //! [`Config`] has one field per section and a section one field per key, by the same names.
+//! [`Config::load`] is `keys` (the list of keys) visited by `read`, then `across`; every value is
+//! read by `value` and judged by `single`. All faults of one run are reported together.
 
+mod across;
 mod defaults;
+mod env;
+mod fault;
 mod ipnet;
+mod keys;
+mod load;
 mod ports;
+mod print;
+mod read;
 mod rooms;
 mod secret;
+mod single;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod value;
+mod warnings;
 mod words;
 
+pub use env::Environment;
+pub use fault::{Fault, Faults};
 pub use ipnet::{IpNet, IpNetError};
+pub use load::Loaded;
 pub use ports::{Admin, Api, Confirm, Meter, Port, Tunnel};
 pub use rooms::{Acme, Database, Limits, Log, Spool, Tls};
 pub use secret::Secret;
 pub use words::{ClientCert, Compat, LogFormat, ProxyProtocol, UnknownId};
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// The whole configuration, checked. Paths are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +112,7 @@ impl Config {
     /// Whether `listen` (of a section of this config) is the default: then an address of a family
     /// this machine does not have is no fault, since nobody asked for it.
     #[must_use]
-    pub fn is_default_listen(listen: &[std::net::SocketAddr]) -> bool {
+    pub fn is_default_listen(listen: &[SocketAddr]) -> bool {
         [defaults::METER_PORT, defaults::CONFIRM_PORT, defaults::API_PORT]
             .iter()
             .any(|port| listen == defaults::everywhere(*port))

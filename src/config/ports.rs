@@ -3,7 +3,9 @@
 use super::{
     defaults,
     ipnet::IpNet,
+    keys::Keys,
     secret::Secret,
+    single::{each, header_name, header_value, host_port, optional, reply, seconds},
     words::{ClientCert, ProxyProtocol, UnknownId},
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -104,6 +106,80 @@ pub struct Port<'a> {
     pub proxy_protocol: ProxyProtocol,
     /// Who may send that header.
     pub trusted_proxies: &'a [IpNet],
+}
+
+/// Seconds: a century, far from where sums of times overflow.
+const LONGEST_VISIBLE: u64 = 100 * 366 * 24 * 60 * 60;
+
+impl Meter {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { listen, reply: words, unknown_id, client_cert, tls, proxy_protocol, trusted_proxies } =
+            self;
+        keys.key("listen", listen);
+        keys.checked("reply", words, reply);
+        keys.key("unknown_id", unknown_id);
+        keys.key("client_cert", client_cert);
+        keys.key("tls", tls);
+        keys.key("proxy_protocol", proxy_protocol);
+        keys.key("trusted_proxies", trusted_proxies);
+    }
+}
+
+impl Confirm {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { listen, reply: words, visible, client_cert, tls, proxy_protocol, trusted_proxies } = self;
+        keys.key("listen", listen);
+        keys.checked("reply", words, reply);
+        keys.checked("visible", visible, seconds(0..=LONGEST_VISIBLE));
+        keys.key("client_cert", client_cert);
+        keys.key("tls", tls);
+        keys.key("proxy_protocol", proxy_protocol);
+        keys.key("trusted_proxies", trusted_proxies);
+    }
+}
+
+impl Api {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self {
+            listen,
+            key_name,
+            key_value,
+            onboarding_token,
+            broker_token,
+            issuer_ca,
+            client_cert,
+            tls,
+            proxy_protocol,
+            trusted_proxies,
+            client_cert_header,
+        } = self;
+        keys.key("listen", listen);
+        keys.checked("key_name", key_name, header_name);
+        keys.checked("key_value", key_value, optional(header_value));
+        keys.key("onboarding_token", onboarding_token);
+        keys.checked("broker_token", broker_token, optional(header_value));
+        keys.key("issuer_ca", issuer_ca);
+        keys.key("client_cert", client_cert);
+        keys.key("tls", tls);
+        keys.key("proxy_protocol", proxy_protocol);
+        keys.key("trusted_proxies", trusted_proxies);
+        keys.checked("client_cert_header", client_cert_header, optional(header_name));
+    }
+}
+
+impl Admin {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { listen } = self;
+        keys.key("listen", listen);
+    }
+}
+
+impl Tunnel {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { listen, allow } = self;
+        keys.key("listen", listen);
+        keys.checked("allow", allow, each(host_port));
+    }
 }
 
 impl Default for Meter {

@@ -3,7 +3,9 @@
 
 use super::{
     defaults,
+    keys::Keys,
     secret::Secret,
+    single::{between, database_url, domain, each, fragment, https, mailto, optional, seconds},
     words::{Compat, LogFormat},
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -112,6 +114,108 @@ pub struct Log {
     pub keep: usize,
     /// What a line looks like.
     pub format: LogFormat,
+}
+
+/// Most connections, rows or files anyone can mean: beyond it is a slip of the finger.
+const MANY: usize = 10_000_000;
+/// Seconds: nobody waits longer than a month on purpose.
+const MONTH: u64 = 31 * 24 * 60 * 60;
+/// Connections to the database: one writes and one reads, and no server grants more than these.
+const CONNECTIONS: std::ops::RangeInclusive<usize> = 2..=1000;
+/// Bytes: a spool smaller than this is full after a few thousand packets.
+const MIB: u64 = 1024 * 1024;
+
+impl Tls {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { chain, key, append_root, roots, compat, max_fragment, resumption } = self;
+        keys.key("chain", chain);
+        keys.key("key", key);
+        keys.key("append_root", append_root);
+        keys.key("roots", roots);
+        keys.key("compat", compat);
+        keys.checked("max_fragment", max_fragment, optional(fragment));
+        keys.key("resumption", resumption);
+    }
+}
+
+impl Acme {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self {
+            domains,
+            contact,
+            directory,
+            ca_file,
+            listen_tls_alpn,
+            listen_http,
+            renew_before_days,
+            eab_kid,
+            eab_key,
+            reuse_key,
+            preferred_chain,
+        } = self;
+        keys.checked("domains", domains, each(domain));
+        keys.checked("contact", contact, each(mailto));
+        keys.checked("directory", directory, https);
+        keys.key("ca_file", ca_file);
+        keys.key("listen_tls_alpn", listen_tls_alpn);
+        keys.key("listen_http", listen_http);
+        keys.checked("renew_before_days", renew_before_days, optional(between(1..=365)));
+        keys.key("eab_kid", eab_kid);
+        keys.key("eab_key", eab_key);
+        keys.key("reuse_key", reuse_key);
+        keys.key("preferred_chain", preferred_chain);
+    }
+}
+
+impl Database {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { url, ca_file, max_connections, batch_max_rows, secret_file, allow_unsafe } = self;
+        keys.checked("url", url, optional(database_url));
+        keys.key("ca_file", ca_file);
+        keys.checked("max_connections", max_connections, between(CONNECTIONS));
+        keys.checked("batch_max_rows", batch_max_rows, between(1..=100_000));
+        keys.key("secret_file", secret_file);
+        keys.key("allow_unsafe", allow_unsafe);
+    }
+}
+
+impl Spool {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { enabled, dir, max_bytes } = self;
+        keys.key("enabled", enabled);
+        keys.key("dir", dir);
+        keys.checked("max_bytes", max_bytes, between(MIB..=u64::MAX >> 1));
+    }
+}
+
+impl Limits {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self {
+            max_connections,
+            max_connections_per_ip,
+            handshake_timeout,
+            idle_timeout,
+            write_timeout,
+            max_line,
+        } = self;
+        keys.checked("max_connections", max_connections, between(1..=MANY));
+        keys.checked("max_connections_per_ip", max_connections_per_ip, between(1..=MANY));
+        keys.checked("handshake_timeout", handshake_timeout, seconds(1..=MONTH));
+        keys.checked("idle_timeout", idle_timeout, seconds(1..=MONTH));
+        keys.checked("write_timeout", write_timeout, seconds(1..=MONTH));
+        keys.checked("max_line", max_line, between(256..=1024 * 1024));
+    }
+}
+
+impl Log {
+    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
+        let Self { level, dir, rotate_bytes, keep, format } = self;
+        keys.key("level", level);
+        keys.key("dir", dir);
+        keys.checked("rotate_bytes", rotate_bytes, between(4096..=u64::MAX >> 1));
+        keys.checked("keep", keep, between(1..=10_000));
+        keys.key("format", format);
+    }
 }
 
 impl Default for Tls {

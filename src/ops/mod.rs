@@ -5,4 +5,5 @@
 pub mod admin;
 pub mod events;
 pub mod health;
+pub mod logs;
 pub mod metrics;
