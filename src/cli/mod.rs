@@ -8,6 +8,7 @@ mod serve;
 use crate::{
     config::{Config, Environment, Loaded},
     ops::logs::LogError,
+    server::ServeError,
     store::StoreError,
 };
 use clap::{Parser, Subcommand};
@@ -21,7 +22,6 @@ use std::{
 
 /// Exit codes of `sysexits.h`; 1 is everything else.
 const EX_USAGE: u8 = 64;
-const EX_SOFTWARE: u8 = 70;
 const EX_CONFIG: u8 = 78;
 
 /// Stores what meters send, and thanks them once it is stored.
@@ -56,6 +56,9 @@ enum CliError {
     /// Logs have nowhere to go.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The server could not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -67,7 +67,7 @@ pub struct Database {
     pub max_connections: usize,
     /// Most rows in one commit.
     pub batch_max_rows: usize,
-    /// File that holds the password, read anew at each connect.
+    /// File with the key that encrypts what nodes share secretly through the database.
     pub secret_file: Option<PathBuf>,
     /// Whether a database that may lose commits (`fsync` off) is only shouted at.
     pub allow_unsafe: bool,
