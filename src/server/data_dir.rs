@@ -1,9 +1,14 @@
 //! `data_dir`: made once, private, and one server's at a time.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// The lock, and this server's name in `ingest`.
+const NODE: &str = "node";
 
 /// Why `data_dir` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +51,7 @@ impl DataDir {
             move |source| DataDirError::Io { path, source }
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
-        let file = path.join("node");
+        let file = path.join(NODE);
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -85,6 +90,18 @@ impl DataDir {
             _ => {}
         }
     }
+}
+
+/// The addresses of the server that runs on this folder now; empty when none does.
+pub fn running_listeners(path: &Path) -> Vec<SocketAddr> {
+    let held = File::open(path.join(NODE))
+        .is_ok_and(|node| matches!(node.try_lock(), Err(TryLockError::WouldBlock)));
+    if !held {
+        return Vec::new();
+    }
+    let text = fs::read(path.join(super::LISTENERS)).unwrap_or_default();
+    let listeners: BTreeMap<String, Vec<SocketAddr>> = serde_json::from_slice(&text).unwrap_or_default();
+    listeners.into_values().flatten().collect()
 }
 
 /// `None` when the file holds something else.

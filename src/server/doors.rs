@@ -9,12 +9,11 @@ use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
-use crate::tls::{self, Acceptor, AcceptorOptions, ChainOptions, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -82,38 +81,6 @@ pub(super) fn write_listeners(path: &Path, bound: &Bound) -> Result<(), ServeErr
     let unfinished = path.with_extension("json.new");
     std::fs::write(&unfinished, text).map_err(failed)?;
     std::fs::rename(&unfinished, path).map_err(failed)
-}
-
-/// Loads the certificate, or makes the local one, and checks it.
-pub(super) async fn load_keys(config: &Config) -> Result<Arc<Keys>, ServeError> {
-    let (dir, tls) = (config.data_dir.join("tls"), config.tls.clone());
-    let loaded = tokio::task::spawn_blocking(move || keys_of(&dir, &tls)).await;
-    loaded.map_err(|error| ServeError::Task(error.to_string()))?
-}
-
-fn keys_of(dir: &Path, tls: &config::Tls) -> Result<Arc<Keys>, ServeError> {
-    let now = SystemTime::now();
-    let files = match (&tls.chain, &tls.key) {
-        (Some(chain), Some(key)) => (chain.clone(), key.clone()),
-        _ => {
-            let names: Vec<String> =
-                hostname::get().ok().and_then(|name| name.into_string().ok()).into_iter().collect();
-            let local = tls::ensure_local(dir, &names, now)?;
-            if local.ca_made {
-                log::info!("made a local CA: devices must trust {}", local.ca.display());
-            }
-            if local.leaf_made {
-                log::info!("made a server certificate: {}", local.chain.display());
-            }
-            (local.chain, local.key)
-        }
-    };
-    let options = ChainOptions { append_root: tls.append_root, roots: tls.roots.clone() };
-    let (chain, warnings) = tls::load_files(&files.0, &files.1, &options, now)?;
-    for warning in warnings {
-        log::warn!("{warning}");
-    }
-    Ok(Keys::new(chain))
 }
 
 /// Puts an acceptor and a room behind every listening socket.

@@ -4,6 +4,7 @@
 //! one `JoinSet`, connections in one `TaskTracker` that `stop` asks and `abort` ends.
 
 mod accept;
+mod certificates;
 mod connection;
 mod data_dir;
 mod doors;
@@ -26,8 +27,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use data_dir::DataDirError;
-pub use store::open as open_store;
+pub use certificates::{chain_options, local_dir};
+pub use data_dir::{DataDirError, running_listeners};
+pub use store::{embedded_file, open as open_store};
 
 /// How long connections may take to answer what they have read, once the server stops.
 /// Below the 90 s after which systemd kills, above any commit that is going to succeed.
@@ -74,7 +76,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let bound = doors::bind(&config)?;
-    let keys = doors::load_keys(&config).await?;
+    let keys = certificates::load(&config).await?;
     let mut tasks = JoinSet::new();
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
@@ -87,6 +89,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
+    tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
     let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;

@@ -7,6 +7,7 @@ use crate::ops::metrics::Metrics;
 use crate::store::embedded::Embedded;
 use crate::store::postgres::{Postgres, PostgresOptions};
 use crate::store::{Store, StoreError};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -27,13 +28,18 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// The embedded store's file, in `data_dir`.
 const EMBEDDED_FILE: &str = "m0v.sqlite";
 
+/// Where the embedded store is, if there is no `[database] url`.
+pub fn embedded_file(config: &Config) -> PathBuf {
+    config.data_dir.join(EMBEDDED_FILE)
+}
+
 /// Opens the store of `config`. PostgreSQL is not contacted yet.
 ///
 /// # Errors
 /// A file that cannot be opened, a URL that cannot be read.
 pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     let Some(url) = &config.database.url else {
-        let path = config.data_dir.join(EMBEDDED_FILE);
+        let path = embedded_file(config);
         return match tokio::task::spawn_blocking(move || Embedded::open(&path)).await {
             Ok(opened) => Ok(Arc::new(opened?)),
             Err(error) => Err(StoreError::Refused(error.to_string())),

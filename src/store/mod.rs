@@ -99,6 +99,12 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Says in one line what the database is (engine, version, schema), changing nothing.
+    ///
+    /// # Errors
+    /// What `prepare` would refuse as well.
+    async fn inspect(&self) -> Result<String, StoreError>;
+
     /// Answers whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

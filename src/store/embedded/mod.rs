@@ -29,6 +29,9 @@ impl Store for Embedded {
     async fn prepare(&self) -> Result<(), StoreError> {
         later()
     }
+    async fn inspect(&self) -> Result<String, StoreError> {
+        later()
+    }
     async fn ping(&self) -> Result<(), StoreError> {
         later()
     }

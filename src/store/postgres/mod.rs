@@ -42,6 +42,9 @@ impl Store for Postgres {
     async fn prepare(&self) -> Result<(), StoreError> {
         later()
     }
+    async fn inspect(&self) -> Result<String, StoreError> {
+        later()
+    }
     async fn ping(&self) -> Result<(), StoreError> {
         later()
     }
