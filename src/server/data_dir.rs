@@ -35,6 +35,16 @@ pub enum DataDirError {
     },
 }
 
+/// Makes the folder (0700) if it is missing.
+pub(super) fn make(path: &Path) -> Result<(), DataDirError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path, source }
+}
+
 /// The folder, locked for this process until dropped.
 pub(super) struct DataDir {
     path: PathBuf,
@@ -46,11 +56,7 @@ impl DataDir {
     /// Makes the folder (0700) if it is missing and locks it. The lock file also holds the
     /// node id: random, made once, the name of this server's batches in `ingest`.
     pub(super) fn open(path: &Path) -> Result<Self, DataDirError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DataDirError::Io { path, source }
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
+        make(path)?;
         let file = path.join(NODE);
         let mut lock = OpenOptions::new()
             .read(true)

@@ -1,5 +1,6 @@
 //! Opens the configured store and watches over it.
 
+use super::data_dir;
 use crate::config::Config;
 use crate::ops::events;
 use crate::ops::health::Health;
@@ -40,7 +41,12 @@ pub fn embedded_file(config: &Config) -> PathBuf {
 pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     let Some(url) = &config.database.url else {
         let path = embedded_file(config);
-        return match tokio::task::spawn_blocking(move || Embedded::open(&path)).await {
+        let data_dir = config.data_dir.clone();
+        let open = move || {
+            data_dir::make(&data_dir).map_err(|error| StoreError::Refused(error.to_string()))?;
+            Embedded::open(&path)
+        };
+        return match tokio::task::spawn_blocking(open).await {
             Ok(opened) => Ok(Arc::new(opened?)),
             Err(error) => Err(StoreError::Refused(error.to_string())),
         };
