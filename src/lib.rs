@@ -4,7 +4,7 @@
 //! (ARCHITECTURE.md):
 //!
 //! - [`cli`]: one file per subcommand · [`config`]: every key, default and check
-//! - `server`: bind, accept, limits, drain: joins the rooms below
+//! - [`server`]: bind, accept, limits, drain: joins the rooms below
 //! - [`meter`], [`confirm`]: what is said on ports 38981 and 38979
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
 //! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS
@@ -19,6 +19,7 @@ pub mod meter;
 pub mod net;
 pub mod ops;
 pub mod protocol;
+pub mod server;
 pub mod session;
 pub mod store;
 pub mod tls;

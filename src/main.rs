@@ -1,3 +1,7 @@
 //! The command line.
 
-fn main() {}
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    m0v::cli::run(env::args_os(), env::vars_os())
+}

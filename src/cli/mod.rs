@@ -1,1 +1,197 @@
-//! One file per subcommand.
+//! One file per subcommand; here is what they share: the words of the command line, exit codes,
+//! and the two ways of saying something.
+
+mod check;
+mod pubs;
+mod serve;
+
+use crate::{
+    config::{Config, Environment, Loaded},
+    ops::logs::LogError,
+    server::ServeError,
+    store::StoreError,
+};
+use clap::{Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// Exit codes of `sysexits.h`; 1 is everything else.
+const EX_USAGE: u8 = 64;
+const EX_CONFIG: u8 = 78;
+
+/// Stores what meters send, and thanks them once it is stored.
+#[derive(Debug, Parser)]
+#[command(name = "m0v", version)]
+#[command(after_help = "Without a command, m0v serves. Without a config file, defaults do.\n\
+    Any key of the file can also be set as M0V_SECTION__KEY, for example M0V_METER__LISTEN=127.0.0.1:0.\n\n\
+    Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.")]
+struct Cli {
+    /// The config file [default: $M0V_CONFIG, else ./m0v.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve all ports until SIGTERM (what m0v does without a command)
+    Serve,
+    /// Say what is right and wrong with the configuration and its surroundings, one line each
+    Check(check::Args),
+    /// Add and show devices, as the id and hash they send
+    #[command(subcommand)]
+    Pub(pubs::Command),
+}
+
+/// Why a command failed; said once, on stderr, by [`run`].
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// Logs have nowhere to go.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The server could not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system grants no threads or no event queue.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+    /// Nobody takes what is said on stdout.
+    #[error("cannot write to stdout: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Does what the command line says. Everything that comes from outside is passed in.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error),
+    };
+    let environment: Environment = variables.into_iter().collect();
+    let command = cli.command.unwrap_or(Command::Serve);
+    let loaded = match Config::load(cli.config.as_deref(), environment) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            complain(faults);
+            // To `check`, a wrong configuration is one fault among others.
+            let code = if matches!(command, Command::Check(_)) { 1 } else { EX_CONFIG };
+            return ExitCode::from(code);
+        }
+    };
+    execute(command, loaded).unwrap_or_else(|error| {
+        complain(format_args!("m0v: {error}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve::run(loaded).await,
+            Command::Check(args) => check::run(args, loaded).await,
+            Command::Pub(command) => pubs::run(command, loaded).await,
+        }
+    })
+}
+
+/// Prints help and version on stdout, and wrong usage on stderr.
+fn explain_usage(error: &clap::Error) -> ExitCode {
+    let wrong = error.use_stderr();
+    let printed = error.print().is_ok();
+    match (wrong, printed) {
+        (true, _) => ExitCode::from(EX_USAGE),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    }
+}
+
+/// Says a result: a line on stdout.
+fn say(line: impl Display) -> Result<(), CliError> {
+    writeln!(io::stdout(), "{line}").map_err(CliError::Output)
+}
+
+/// Says a fault: a line on stderr. If nobody takes it there is nobody left to tell.
+fn complain(line: impl Display) {
+    writeln!(io::stderr(), "{line}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, check, pubs};
+    use clap::{CommandFactory, Parser, error::ErrorKind};
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serves_without_a_command() {
+        assert!(parse("m0v").unwrap().command.is_none());
+        assert!(matches!(parse("m0v serve").unwrap().command, Some(Command::Serve)));
+    }
+
+    #[test]
+    fn takes_config_before_and_after_the_command() {
+        for line in ["m0v --config a.toml check", "m0v check --config a.toml", "m0v check --config=a.toml"] {
+            let cli = parse(line).unwrap();
+            assert_eq!(cli.config.as_deref(), Some("a.toml".as_ref()), "{line}");
+            assert!(matches!(cli.command, Some(Command::Check(check::Args { print_config: false }))));
+        }
+    }
+
+    #[test]
+    fn reads_devices() {
+        for (line, id, hash) in [
+            ("m0v pub add", None, None),
+            ("m0v pub add --id 17", Some(17), None),
+            ("m0v pub add --id 17 --hash -5", Some(17), Some(-5)),
+            ("m0v pub add --hash=9223372036854775807", None, Some(i64::MAX)),
+        ] {
+            let Some(Command::Pub(pubs::Command::Add(add))) = parse(line).unwrap().command else {
+                panic!("{line}");
+            };
+            assert_eq!((add.id, add.hash), (id, hash), "{line}");
+        }
+        assert!(matches!(
+            parse("m0v pub show 3").unwrap().command,
+            Some(Command::Pub(pubs::Command::Show { id: 3 }))
+        ));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_mean() {
+        for (line, kind) in [
+            ("m0v sevre", ErrorKind::InvalidSubcommand),
+            ("m0v serve --port 1", ErrorKind::UnknownArgument),
+            ("m0v pub", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("m0v pub show", ErrorKind::MissingRequiredArgument),
+            ("m0v pub show x", ErrorKind::ValueValidation),
+            ("m0v pub add --id 0", ErrorKind::ValueValidation),
+            ("m0v pub add --id -1", ErrorKind::ValueValidation),
+            ("m0v pub add --hash 0", ErrorKind::ValueValidation),
+            ("m0v --version", ErrorKind::DisplayVersion),
+            ("m0v --help", ErrorKind::DisplayHelp),
+        ] {
+            assert_eq!(parse(line).unwrap_err(), kind, "{line}");
+        }
+    }
+}

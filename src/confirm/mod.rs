@@ -1,1 +1,6 @@
-//! Port 38979: confirmations and queries.
+//! Port 38979: a device confirms, the app asks.
+
+pub mod rules;
+mod session;
+
+pub use session::{ConfirmRoom, ConfirmService};

@@ -1,1 +1,6 @@
-//! A socket before TLS.
+//! A socket before TLS: binding, admission, replay of what was read ahead.
+
+pub mod accept;
+pub mod admission;
+pub mod listen;
+pub mod replay;

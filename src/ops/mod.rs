@@ -1,1 +1,9 @@
-//! Logs, metrics, health.
+//! Logs, metrics, health: what the operator sees.
+//!
+//! One function of [`events`] per event does both the log line and the metric.
+
+pub mod admin;
+pub mod events;
+pub mod health;
+pub mod logs;
+pub mod metrics;

@@ -1,6 +1,20 @@
-//! A confirmation or a query on the confirm port (DESIGN §2.3).
+//! A confirmation or a query on the confirm port, and a query's answer (DESIGN §2.3).
 
-use super::reply::Refusal;
+use super::extra::Extra;
+use super::json::{Member, Value, read_line};
+use super::packet::{clock_is_set, timestamp};
+use super::reply::{Fault, Field, Refusal};
+use serde::Serialize;
+use std::fmt;
+
+/// Longest `deviceName` and `ssid` in bytes: 802.11's bound of an SSID ([`Fault::NotShort`] says it too).
+pub const MAX_NAME_BYTES: usize = 32;
+
+/// Longest e-mail address in characters ([`Fault::LongEmail`] says it too).
+pub const MAX_EMAIL_CHARS: usize = 64;
+
+/// Longest a query is held, in seconds ([`Fault::NotWait`] says it too).
+pub const MAX_WAIT_SECONDS: u8 = 60;
 
 /// What a line on the confirm port asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +55,145 @@ pub struct Query {
     pub wait: u8,
 }
 
+/// What a query is told of a confirmation; displays as its one line of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer<'a> {
+    /// As confirmed.
+    pub device_name: &'a str,
+    /// Unix seconds, by the device's own clock.
+    pub timestamp: i64,
+    /// As confirmed.
+    pub ssid: &'a str,
+    /// The token.
+    pub hash: i64,
+    /// `pub.pub_id`; `None` in a conflict.
+    pub id: Option<i64>,
+    /// Two users configured one hash.
+    pub conflict: bool,
+}
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
 /// Reads one line (without its line end).
 ///
 /// # Errors
 /// The [`Refusal`] to send back; nothing is stored.
-pub fn parse(_line: &[u8]) -> Result<Message, Refusal> {
-    Err(Refusal::Busy)
+pub fn parse(line: &[u8]) -> Result<Message, Refusal> {
+    let mut draft = Draft::default();
+    read_line(line, &KNOWN, |member| draft.take(&member))?;
+    draft.finish()
 }
+
+const KNOWN: [Field; 7] =
+    [Field::DeviceName, Field::Timestamp, Field::Ssid, Field::Hash, Field::Email, Field::Token, Field::Wait];
+
+#[derive(Default)]
+struct Draft<'a> {
+    device_name: Option<String>,
+    ssid: Option<String>,
+    hash: Option<i64>,
+    email: Option<String>,
+    timestamp: Option<i64>,
+    /// Judged at the end: in a confirmation this is just an unknown key.
+    token: Option<Value<'a>>,
+    /// As `token`.
+    wait: Option<Value<'a>>,
+    /// `token` and `wait` included.
+    extra: Extra,
+}
+
+impl<'a> Draft<'a> {
+    fn take(&mut self, member: &Member<'a>) -> Result<(), Refusal> {
+        let value = member.value;
+        match member.known {
+            None => return self.extra.add(member),
+            Some(Field::Token) => self.token = Some(value),
+            Some(Field::Wait) => self.wait = Some(value),
+            Some(field) => return self.set(field, value).map_err(|fault| value.refuse(field, fault)),
+        }
+        self.extra.add(member)
+    }
+
+    fn set(&mut self, field: Field, value: Value<'a>) -> Result<(), Fault> {
+        match field {
+            Field::DeviceName => self.device_name = Some(name(value)?),
+            Field::Ssid => self.ssid = Some(name(value)?),
+            Field::Hash => self.hash = value.optional_integer()?,
+            Field::Email => self.email = email(value)?,
+            Field::Timestamp => self.timestamp = timestamp(value)?,
+            // `token` and `wait`, and none else of `KNOWN`.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Message, Refusal> {
+        let device_name = self.device_name.ok_or(Refusal::Missing(Field::DeviceName))?;
+        let ssid = self.ssid.ok_or(Refusal::Missing(Field::Ssid))?;
+        if let Some(hash) = self.hash {
+            let timestamp = self.timestamp.filter(clock_is_set);
+            let (email, extra) = (self.email, self.extra.into_text());
+            return Ok(Message::Confirmation(Confirmation {
+                device_name,
+                ssid,
+                hash,
+                email,
+                timestamp,
+                extra,
+            }));
+        }
+        let token = judge(self.token, Field::Token, Value::optional_integer)?.flatten();
+        let wait = judge(self.wait, Field::Wait, wait)?.unwrap_or(0);
+        Ok(Message::Query(Query { device_name, ssid, token, wait }))
+    }
+}
+
+fn judge<'a, T>(
+    value: Option<Value<'a>>,
+    field: Field,
+    read: impl Fn(Value<'a>) -> Result<T, Fault>,
+) -> Result<Option<T>, Refusal> {
+    value.map(|value| read(value).map_err(|fault| value.refuse(field, fault))).transpose()
+}
+
+fn name(value: Value<'_>) -> Result<String, Fault> {
+    let name = value.string()?;
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(Fault::NotShort);
+    }
+    if name.contains(char::is_control) {
+        return Err(Fault::Control);
+    }
+    Ok(name.into_owned())
+}
+
+fn email(value: Value<'_>) -> Result<Option<String>, Fault> {
+    if matches!(value.text, "null" | "0" | "-0" | "\"\"") {
+        return Ok(None);
+    }
+    let email = value.string()?;
+    if email.chars().count() > MAX_EMAIL_CHARS {
+        return Err(Fault::LongEmail);
+    }
+    if email.contains(char::is_control) {
+        return Err(Fault::Control);
+    }
+    let is_address = email.rsplit_once('@').is_some_and(|(who, at)| !who.is_empty() && !at.is_empty());
+    if !is_address || email.contains(char::is_whitespace) {
+        return Err(Fault::NotEmail);
+    }
+    Ok(Some(email.into_owned()))
+}
+
+fn wait(value: Value<'_>) -> Result<u8, Fault> {
+    let seconds = value.integer().ok().and_then(|seconds| u8::try_from(seconds).ok());
+    seconds.filter(|seconds| *seconds <= MAX_WAIT_SECONDS).ok_or(Fault::NotWait)
+}
+
+#[cfg(test)]
+mod tests;

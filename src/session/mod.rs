@@ -1,1 +1,200 @@
-//! A connection after TLS: lines in, replies out, in order.
+//! A connection after TLS: lines in, replies out, in order, until an [`End`].
+//!
+//! Owns framing over time (the 250 ms rule, idle and write deadlines, the close after a
+//! line that is too long). Knows nothing of what the lines say: that is the [`Room`]'s.
+
+mod drain;
+mod read;
+
+use crate::protocol::line::{Framed, LineBuffer};
+use crate::protocol::reply::{self, Refusal};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Silence after which one complete object without a line end counts as a line (DESIGN §2.2).
+pub const OBJECT_SILENCE: Duration = Duration::from_millis(250);
+
+/// What a port does with its lines. Lines are taken as they are read and settled
+/// together, so that a pipelined burst shares one commit.
+pub trait Room: Send {
+    /// Takes one line, without its line end. Must not block.
+    fn take(&mut self, line: &[u8]);
+
+    /// Answers every line taken since the last call: one reply line each, in order,
+    /// appended to `out` with LF.
+    fn settle(&mut self, out: &mut Vec<u8>) -> impl Future<Output = ()> + Send;
+
+    /// What was answered so far.
+    fn tally(&self) -> Tally;
+}
+
+/// Lines answered on one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// With what the peer hoped for.
+    pub thanked: u64,
+    /// With `!OK`.
+    pub refused: u64,
+}
+
+/// The deadlines and bounds of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Longest line in bytes, its end not counted.
+    pub max_line: usize,
+    /// Longest time without a complete line.
+    pub idle_timeout: Duration,
+    /// Longest time for a reply to leave.
+    pub write_timeout: Duration,
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// The peer closed its side.
+    PeerClosed,
+    /// The connection broke.
+    PeerLost(io::Error),
+    /// No complete line within `idle_timeout`.
+    Idle,
+    /// The peer did not read its replies within `write_timeout`.
+    NotReading,
+    /// A line over `max_line`.
+    LineTooLong,
+    /// The server is stopping.
+    Stopping,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PeerClosed => f.write_str("closed by peer"),
+            Self::PeerLost(error) => write!(f, "lost: {error}"),
+            Self::Idle => f.write_str("idle timeout"),
+            Self::NotReading => f.write_str("write timeout: the peer does not read"),
+            Self::LineTooLong => f.write_str("line too long"),
+            Self::Stopping => f.write_str("server stopping"),
+        }
+    }
+}
+
+/// Serves one connection to its end and closes it: every line already read is answered first.
+pub async fn run<S, R>(stream: &mut S, room: &mut R, bounds: Bounds, stop: &CancellationToken) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    R: Room,
+{
+    let mut lines = LineBuffer::new(bounds.max_line);
+    let end = match exchange(stream, room, &mut lines, bounds, stop).await {
+        Ok(end) | Err(end) => end,
+    };
+    drop(lines);
+    drain::close(stream, &end, bounds.write_timeout).await;
+    end
+}
+
+/// `Err` and `Ok` both end the session; `Err` lets deadlines and I/O leave by `?`.
+async fn exchange<S, R>(
+    stream: &mut S,
+    room: &mut R,
+    lines: &mut LineBuffer,
+    bounds: Bounds,
+    stop: &CancellationToken,
+) -> Result<End, End>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    R: Room,
+{
+    let mut idle_since = Instant::now();
+    loop {
+        let arrived = tokio::select! {
+            biased;
+            arrived = next(stream, lines, idle_since + bounds.idle_timeout) => arrived?,
+            () = stop.cancelled() => Arrived::Stop,
+        };
+        let mut out = Vec::new();
+        let too_long = take_lines(room, lines);
+        if !matches!(arrived, Arrived::Bytes) && !too_long && !lines.is_empty() {
+            take_rest(room, lines, &arrived);
+        }
+        room.settle(&mut out).await;
+        if too_long {
+            reply::push_line(&mut out, &reply::render(&Refusal::LineTooLong));
+        }
+        if !out.is_empty() {
+            write(stream, &out, bounds.write_timeout).await?;
+            idle_since = Instant::now();
+        }
+        match arrived {
+            _ if too_long => return Ok(End::LineTooLong),
+            Arrived::Bytes | Arrived::Silence => {}
+            Arrived::EndOfStream => return Ok(End::PeerClosed),
+            Arrived::Lost(error) => return Ok(End::PeerLost(error)),
+            Arrived::Stop => return Ok(End::Stopping),
+        }
+    }
+}
+
+enum Arrived {
+    Bytes,
+    /// One complete object lies in the buffer and nothing followed for [`OBJECT_SILENCE`].
+    Silence,
+    EndOfStream,
+    Lost(io::Error),
+    Stop,
+}
+
+async fn next<S>(stream: &mut S, lines: &mut LineBuffer, idle_end: Instant) -> Result<Arrived, End>
+where
+    S: AsyncRead + Unpin,
+{
+    let one_object = lines.holds_one_object();
+    let until = if one_object { Instant::now() + OBJECT_SILENCE } else { idle_end };
+    match timeout_at(until, read::fill(stream, lines)).await {
+        Ok(Ok(0)) => Ok(Arrived::EndOfStream),
+        Ok(Ok(_)) => Ok(Arrived::Bytes),
+        Ok(Err(error)) => Ok(Arrived::Lost(error)),
+        Err(_) if one_object => Ok(Arrived::Silence),
+        Err(_) => Err(End::Idle),
+    }
+}
+
+/// Takes every complete line; true when one was too long (nothing after it counts).
+fn take_lines<R: Room>(room: &mut R, lines: &mut LineBuffer) -> bool {
+    while let Some(framed) = lines.next_line() {
+        match framed {
+            Framed::Line(line) => room.take(line),
+            Framed::TooLong => return true,
+        }
+    }
+    false
+}
+
+/// Takes what has no line end: at end of stream whatever it is, so that half an object
+/// gets its reason; else only a complete object, because the rest may still be under way.
+fn take_rest<R: Room>(room: &mut R, lines: &mut LineBuffer, arrived: &Arrived) {
+    if matches!(arrived, Arrived::EndOfStream) || lines.holds_one_object() {
+        room.take(lines.take_rest().as_ref());
+    }
+}
+
+async fn write<S>(stream: &mut S, out: &[u8], deadline: Duration) -> Result<(), End>
+where
+    S: AsyncWrite + Unpin,
+{
+    let sent = timeout(deadline, async {
+        stream.write_all(out).await?;
+        stream.flush().await
+    });
+    match sent.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(End::PeerLost(error)),
+        Err(_) => Err(End::NotReading),
+    }
+}
+
+#[cfg(test)]
+mod tests;

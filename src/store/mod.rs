@@ -3,15 +3,30 @@
 //! [`Store`] is everything the rooms above may ask; [`Lane`] is the fast path of
 //! packets. `postgres` and `embedded` implement both; nothing above names an engine.
 
+pub mod embedded;
 mod error;
+mod fingerprint;
+mod migration;
+pub mod postgres;
 
 pub use error::StoreError;
 
-use crate::protocol::{confo, packet::PubRef};
+use crate::{
+    confirm::rules::Shelf,
+    protocol::{confo, packet::PubRef},
+};
 use async_trait::async_trait;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Unix time in microseconds, the store's unit of time on both engines.
 pub type Micros = i64;
+
+/// The server's clock.
+#[must_use]
+pub fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}
 
 /// A packet ready to be written: device resolved, times fixed.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +90,20 @@ pub struct Confirmed {
     pub conflict: bool,
 }
 
+impl Confirmed {
+    /// What a confirmation is once the rules have spoken.
+    fn judged(confirmation: &confo::Confirmation, pub_id: i64, shelf: Shelf, now: Micros) -> Self {
+        Self {
+            device_name: confirmation.device_name.clone(),
+            created_at: confirmation.timestamp.map_or(now, |seconds| seconds.saturating_mul(1_000_000)),
+            ssid: confirmation.ssid.clone(),
+            hash: confirmation.hash,
+            pub_id: (shelf == Shelf::Confirmed).then_some(pub_id),
+            conflict: shelf == Shelf::Conflicting,
+        }
+    }
+}
+
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
@@ -82,6 +111,18 @@ pub trait Store: Send + Sync {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// Upkeep the server calls daily: partitions for the months to come, statistics.
+    /// Several nodes may call it at once; a failure loses nothing and may wait a day.
+    async fn maintain(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Says in one line what the database is (engine, version, schema), changing nothing.
+    ///
+    /// # Errors
+    /// What `prepare` would refuse as well.
+    async fn inspect(&self) -> Result<String, StoreError>;
 
     /// Answers whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -1,1 +1,35 @@
-//! The hello, the two stacks, keys and chains.
+//! TLS: one listener, two stacks.
+//!
+//! [`Acceptor::accept`] reads a connection's ClientHello without touching either stack
+//! ([`hello`]), judges it ([`verdict`]), and replays the bytes read into rustls if rustls can
+//! serve it, else into s2n-tls if the owner's `compat` level takes it, else refuses it with an
+//! alert and a [`Reason`] in words. Both stacks read the chain and key of one [`Keys`] at every
+//! handshake, so a swap serves the next one. [`load_files`] checks what is configured;
+//! [`ensure_local`] makes a CA and certificate where nothing is.
+
+pub mod hello;
+pub mod names;
+pub mod verdict;
+
+mod acceptor;
+mod chain;
+mod compat;
+mod failure;
+mod keys;
+mod local;
+mod modern;
+mod peer;
+mod roots;
+mod stream;
+
+pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
+pub use chain::{CertifiedChain, ChainError, ChainOptions, Warning, load_files};
+pub use compat::CompatStream;
+pub use failure::{Alert, Failure};
+pub use keys::Keys;
+pub use local::{LocalFiles, ensure_local};
+pub use modern::ModernStream;
+pub use peer::{Peer, certificate_id};
+pub use roots::Roots;
+pub use stream::{Session, Stack, Stream};
+pub use verdict::{Compat, Reason};

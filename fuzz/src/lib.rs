@@ -1,0 +1,22 @@
+//! The pure rooms, compiled alone: a fuzzer with sanitizers is built in seconds, and a
+//! room that begins to import what it must not does not build here.
+//!
+//! `cargo fuzz run packet`, `confo` or `line`, from the repository's root.
+
+#[path = "../../src/protocol/mod.rs"]
+pub mod protocol;
+
+use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};
+
+/// A refusal must be a line that may be sent.
+pub fn assert_legal(refusal: &Refusal) {
+    let reply = render(refusal);
+    assert!(reply.len() <= MAX_REPLY_BYTES && reply.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+}
+
+/// What goes to `jsonb` must be an object with something in it.
+pub fn assert_object(extra: Option<&str>) {
+    let Some(extra) = extra else { return };
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(extra).expect("an object");
+    assert!(!object.is_empty() && extra.len() <= 8192);
+}

@@ -1,0 +1,133 @@
+//! Checks of one value by itself. Messages never hold a secret.
+#![expect(clippy::ptr_arg, reason = "a check is called with the field itself, whatever its type")]
+
+use super::{secret::Secret, value::quoted};
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+
+type Checked = Result<(), String>;
+
+/// Longest reply in bytes: with `\r\n` it stays in one small TLS record and one line of a terminal.
+const MAX_REPLY_BYTES: usize = 100;
+
+/// RFC 6066 §4: the lengths a client can ask for, so the ones small devices have buffers for.
+const FRAGMENTS: [u16; 4] = [512, 1024, 2048, 4096];
+
+/// A number in the range.
+pub(super) fn between<T: PartialOrd + Display>(range: RangeInclusive<T>) -> impl Fn(&T) -> Checked {
+    move |number| {
+        if range.contains(number) {
+            return Ok(());
+        }
+        Err(format!("must be between {} and {}, got {number}", range.start(), range.end()))
+    }
+}
+
+/// Whole seconds in the range.
+pub(super) fn seconds(range: RangeInclusive<u64>) -> impl Fn(&Duration) -> Checked {
+    move |duration| between(range.clone())(&duration.as_secs())
+}
+
+/// Nothing, or a value that passes.
+pub(super) fn optional<T>(check: impl Fn(&T) -> Checked) -> impl Fn(&Option<T>) -> Checked {
+    move |value| value.as_ref().map_or(Ok(()), &check)
+}
+
+/// A list of which every item passes.
+pub(super) fn each<T>(check: impl Fn(&T) -> Checked) -> impl Fn(&Vec<T>) -> Checked {
+    move |list| list.iter().try_for_each(&check)
+}
+
+/// Words that are said on the wire when all is well.
+pub(super) fn reply(words: &String) -> Checked {
+    if words.len() > MAX_REPLY_BYTES {
+        return Err(format!("must be at most {MAX_REPLY_BYTES} bytes, got {}", words.len()));
+    }
+    if !words.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err("must be printable ASCII without line ends".to_owned());
+    }
+    if words.starts_with("!OK") {
+        return Err("must not start with !OK, which begins a refusal".to_owned());
+    }
+    Ok(())
+}
+
+/// The name of an HTTP header.
+pub(super) fn header_name(name: &String) -> Checked {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+        return Ok(());
+    }
+    Err(format!("must be the name of an HTTP header, got {}", quoted(name)))
+}
+
+/// A token that fits in an HTTP header's value.
+pub(super) fn header_value(value: &Secret) -> Checked {
+    if value.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err("must be printable ASCII without spaces: it is sent in an HTTP header".to_owned())
+}
+
+/// `host:port`, `[IPv6]:port` with a port that can be connected to.
+pub(super) fn host_port(text: &String) -> Checked {
+    let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let ipv6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = ipv6.map_or_else(|| is_host_name(host), |ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
+        host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if valid { Ok(()) } else { Err(format!("must be host:port, got {}", quoted(text))) }
+}
+
+/// A name that a CA can put in a certificate after tls-alpn-01 or http-01.
+pub(super) fn domain(name: &String) -> Checked {
+    if name.starts_with("*.") {
+        return Err(format!("{}: a wildcard needs dns-01, which m0v does not speak", quoted(name)));
+    }
+    if is_host_name(name) { Ok(()) } else { Err(format!("must be a host name, got {}", quoted(name))) }
+}
+
+/// Where a CA may write to.
+pub(super) fn mailto(url: &String) -> Checked {
+    let address = url.strip_prefix("mailto:").and_then(|address| address.split_once('@'));
+    if address.is_some_and(|(user, host)| !user.is_empty() && is_host_name(host)) {
+        return Ok(());
+    }
+    Err(format!("must be \"mailto:somebody@example.org\", got {}", quoted(url)))
+}
+
+/// A URL that is fetched over TLS.
+pub(super) fn https(url: &String) -> Checked {
+    let rest = url.strip_prefix("https://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    if rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Ok(());
+    }
+    Err(format!("must begin with https://, got {}", quoted(url)))
+}
+
+/// A PostgreSQL URL, or libpq's `key=value` form. What is in it is judged by who connects.
+pub(super) fn database_url(url: &Secret) -> Checked {
+    let url = url.expose_secret();
+    let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if scheme || (url.contains('=') && !url.contains("://")) {
+        return Ok(());
+    }
+    Err("must be postgres://user:password@host/database, or host=… user=… dbname=…".to_owned())
+}
+
+/// A record length.
+pub(super) fn fragment(length: &u16) -> Checked {
+    if FRAGMENTS.contains(length) {
+        return Ok(());
+    }
+    Err(format!("must be one of 512, 1024, 2048, 4096, got {length}"))
+}
+
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}

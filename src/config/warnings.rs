@@ -1,0 +1,47 @@
+//! What is allowed, and worth saying in the log.
+
+use super::{ClientCert, Config, ProxyProtocol};
+
+impl Config {
+    /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
+    /// Shrinks with each room that is built.
+    #[must_use]
+    pub fn not_built_yet(&self) -> Vec<String> {
+        let default = Self::default();
+        let mut asked = Vec::new();
+        if self.api != default.api && !self.api.listen.is_empty() {
+            asked.push("[api]: the HTTPS API is".to_owned());
+        }
+        if !self.tunnel.listen.is_empty() {
+            asked.push("[tunnel]: the CONNECT proxy is".to_owned());
+        }
+        if self.acme != default.acme {
+            asked.push("[acme]: certificates from an ACME CA are".to_owned());
+        }
+        for port in self.ports().iter().filter(|port| port.section != "api") {
+            if port.client_cert != ClientCert::Off {
+                asked.push(format!("[{}] client_cert: client certificates are", port.section));
+            }
+            if port.proxy_protocol != ProxyProtocol::Off {
+                asked.push(format!("[{}] proxy_protocol: PROXY headers are", port.section));
+            }
+        }
+        asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
+    }
+
+    /// Says what is allowed but rarely meant: one sentence each, to be logged once at start.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for address in self.admin.listen.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
+            found.push(format!("[admin] listen: {address} can be reached from outside, and has no password"));
+        }
+        for port in self.ports().iter().filter(|port| !port.tls) {
+            found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        if self.database.allow_unsafe {
+            found.push("[database] allow_unsafe: a reading that was thanked for can be lost".to_owned());
+        }
+        found
+    }
+}

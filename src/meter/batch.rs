@@ -1,0 +1,133 @@
+//! Group commit: rows queue, a writer lane commits what is waiting, the replies follow.
+//!
+//! A lane never sleeps to wait for more: the commit under way is the wait. A full queue is
+//! backpressure: the session that cannot enqueue does not read on.
+
+use crate::ops::events;
+use crate::ops::metrics::Metrics;
+use crate::protocol::reply::Refusal;
+use crate::store::{Lane, Outcome, PacketRow, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Sessions' bursts that may wait for one lane. Each session has at most one, so this
+/// bounds the queue without ever being what limits the speed.
+const QUEUED_BURSTS: usize = 4096;
+
+/// What became of one row: an outcome that is durable, or nothing was stored.
+pub type Verdict = Result<Outcome, Refusal>;
+
+struct Burst {
+    rows: Vec<PacketRow>,
+    verdicts: oneshot::Sender<Vec<Verdict>>,
+}
+
+/// The way from sessions into the store's lanes. Dropping it ends the lanes once they are empty.
+pub struct Batcher {
+    lanes: Vec<mpsc::Sender<Burst>>,
+    next: AtomicUsize,
+}
+
+/// A session's place in one lane, so that the rows of one connection keep their order.
+#[derive(Clone)]
+pub struct LaneHandle {
+    sender: mpsc::Sender<Burst>,
+}
+
+impl Batcher {
+    /// Starts `lanes` writers on `store`; they end when the batcher and every handle are dropped.
+    /// `node` names this server's batch numbers, `max_rows` bounds one commit.
+    pub fn start(
+        store: &dyn Store,
+        node: i64,
+        lanes: u16,
+        max_rows: usize,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let lanes = (0..lanes)
+            .map(|number| {
+                let (sender, bursts) = mpsc::channel(QUEUED_BURSTS);
+                let writer = Writer {
+                    lane: store.lane(node, i32::from(number)),
+                    bursts,
+                    max_rows,
+                    metrics: Arc::clone(metrics),
+                };
+                tasks.spawn(writer.run());
+                sender
+            })
+            .collect();
+        Self { lanes, next: AtomicUsize::new(0) }
+    }
+
+    /// Gives a connection its lane.
+    pub fn handle(&self) -> LaneHandle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        LaneHandle { sender: self.lanes[turn % self.lanes.len()].clone() }
+    }
+}
+
+impl LaneHandle {
+    /// Returns one verdict per row, in order, after the commit. Waits while the queue is full.
+    pub async fn write(&self, rows: Vec<PacketRow>) -> Vec<Verdict> {
+        let count = rows.len();
+        let (verdicts, answer) = oneshot::channel();
+        if self.sender.send(Burst { rows, verdicts }).await.is_ok()
+            && let Ok(verdicts) = answer.await
+        {
+            return verdicts;
+        }
+        // The lane is gone: only while the process ends. Nothing was promised.
+        vec![Err(Refusal::Unavailable); count]
+    }
+}
+
+struct Writer {
+    lane: Box<dyn Lane>,
+    bursts: mpsc::Receiver<Burst>,
+    max_rows: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut waiting = Vec::new();
+        while let Some(first) = self.bursts.recv().await {
+            let mut rows = first.rows.len();
+            waiting.push((first.rows.len(), first.verdicts));
+            let mut batch = first.rows;
+            while rows < self.max_rows
+                && let Ok(burst) = self.bursts.try_recv()
+            {
+                rows += burst.rows.len();
+                waiting.push((burst.rows.len(), burst.verdicts));
+                batch.extend(burst.rows);
+            }
+            let mut verdicts = self.commit(&batch).await.into_iter();
+            for (count, sender) in waiting.drain(..) {
+                // A session that is gone needs no reply; its rows are stored all the same.
+                let _gone = sender.send(verdicts.by_ref().take(count).collect());
+            }
+        }
+    }
+
+    async fn commit(&mut self, batch: &[PacketRow]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for rows in batch.chunks(self.max_rows) {
+            match self.lane.write(rows).await {
+                Ok(outcomes) => {
+                    self.metrics.batch_rows.observe(rows.len());
+                    verdicts.extend(outcomes.into_iter().map(Ok));
+                }
+                Err(error) => {
+                    events::batch_failed(&self.metrics, &error, rows.len());
+                    verdicts.extend(rows.iter().map(|_| Err(Refusal::Unavailable)));
+                }
+            }
+        }
+        verdicts
+    }
+}

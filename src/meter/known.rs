@@ -1,0 +1,79 @@
+//! The devices this process has met, so that a known one costs no look-up.
+
+use crate::protocol::packet::PubRef;
+use crate::store::Pub;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// `pub_id` ↔ `hash` of devices that exist. Only hits are kept: a miss always asks the
+/// store, and the store's own join has the last word, so a stale entry can refuse nobody
+/// and store nothing. Grows with the number of devices (some 50 bytes each), never with strangers.
+#[derive(Debug, Default)]
+pub struct Known {
+    maps: RwLock<Maps>,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    hash_of: HashMap<i64, Option<i64>>,
+    id_of: HashMap<i64, i64>,
+}
+
+impl Known {
+    /// The device's `(pub_id, hash)` if it is known by what is given first: id, else hash.
+    pub fn find(&self, device: PubRef) -> Option<(i64, Option<i64>)> {
+        let maps = self.read();
+        let id = match device {
+            PubRef { id: Some(id), .. } => id,
+            PubRef { hash: Some(hash), .. } => *maps.id_of.get(&hash)?,
+            PubRef { id: None, hash: None } => return None,
+        };
+        maps.hash_of.get(&id).map(|hash| (id, *hash))
+    }
+
+    /// Remembers a device the store has shown.
+    pub fn insert(&self, found: &Pub) {
+        let mut maps = self.write();
+        maps.hash_of.insert(found.pub_id, found.hash);
+        if let Some(hash) = found.hash {
+            maps.id_of.insert(hash, found.pub_id);
+        }
+    }
+
+    /// Forgets a device the store no longer has.
+    pub fn remove(&self, pub_id: i64) {
+        let mut maps = self.write();
+        if let Some(Some(hash)) = maps.hash_of.remove(&pub_id) {
+            maps.id_of.remove(&hash);
+        }
+    }
+
+    // A panic while holding the lock cannot leave the maps half changed in a way that
+    // matters (see the type's doc), so poison is passed over.
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_by_id_then_by_hash_and_forgets_both() {
+        let known = Known::default();
+        known.insert(&Pub { pub_id: 7, hash: Some(13580), creator: None, created_at: 0 });
+        let by = |id, hash| known.find(PubRef { id, hash });
+        assert_eq!(by(Some(7), None), Some((7, Some(13580))));
+        assert_eq!(by(None, Some(13580)), Some((7, Some(13580))));
+        assert_eq!(by(Some(8), Some(13580)), None);
+        assert_eq!(by(None, None), None);
+        known.remove(7);
+        assert_eq!(by(None, Some(13580)), None);
+        assert_eq!(by(Some(7), None), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! One connection on the meter port: lines to rows, verdicts to replies.
+
+use super::admit::Creation;
+use super::batch::{Batcher, LaneHandle, Verdict};
+use super::known::Known;
+use crate::ops::events;
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::protocol::packet::{self, Packet, PubRef};
+use crate::protocol::reply::{self, Refusal};
+use crate::session::{Room, Tally};
+use crate::store::{Micros, Outcome, PacketRow, Store, StoreError, now};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The port's name in logs and metrics.
+const PORT: &str = "meter";
+
+/// What all connections of the meter port share.
+pub struct MeterService {
+    /// Asked for devices that are not known yet.
+    pub store: Arc<dyn Store>,
+    /// Where rows are committed.
+    pub batcher: Batcher,
+    /// Devices met before.
+    pub known: Known,
+    /// What happens to unknown ones.
+    pub creation: Creation,
+    /// `[meter] reply`.
+    pub thanks: String,
+    /// Whether the store can be asked at all.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One line, between being read and being answered.
+enum Slot {
+    Refused(Refusal),
+    /// Its device is not known here; the store must be asked.
+    Unresolved(Box<Packet>),
+    /// The next row of the burst.
+    Row(Asked),
+}
+
+/// How the line named its device and reading, for the words of a refusal.
+#[derive(Clone, Copy)]
+struct Asked {
+    device: PubRef,
+    pub_id: i64,
+    seq: Option<i64>,
+}
+
+/// The room of one connection.
+pub struct MeterRoom {
+    service: Arc<MeterService>,
+    lane: LaneHandle,
+    peer: IpAddr,
+    slots: Vec<Slot>,
+    rows: Vec<PacketRow>,
+    tally: Tally,
+}
+
+impl MeterRoom {
+    /// Opens the room for a connection from `peer`.
+    pub fn new(service: Arc<MeterService>, peer: IpAddr) -> Self {
+        let lane = service.batcher.handle();
+        Self { service, lane, peer, slots: Vec::new(), rows: Vec::new(), tally: Tally::default() }
+    }
+
+    fn accept(&mut self, packet: Packet, (pub_id, hash): (i64, Option<i64>), now: Micros) -> Slot {
+        let device = packet.device;
+        if let (Some(id), Some(asked)) = (device.id, device.hash)
+            && hash != Some(asked)
+        {
+            return Slot::Refused(Refusal::IdAndHashDisagree { id, hash: asked });
+        }
+        let slot = Slot::Row(Asked { device, pub_id, seq: packet.seq });
+        self.rows.push(row(packet, pub_id, now));
+        slot
+    }
+
+    /// Finds or makes the device of a packet that is not known here.
+    async fn resolve(&self, device: PubRef) -> Result<(i64, Option<i64>), Refusal> {
+        if !self.service.health.store_is_up() {
+            return Err(Refusal::Unavailable);
+        }
+        let service = &self.service;
+        let unavailable = |error: StoreError| {
+            events::store_failed(&service.metrics, "find a device", &error);
+            Refusal::Unavailable
+        };
+        if let Some(found) = service.store.find_pub(device).await.map_err(unavailable)? {
+            service.known.insert(&found);
+            return Ok((found.pub_id, found.hash));
+        }
+        match service.creation.admit(self.peer) {
+            None => Err(unknown(device)),
+            Some(false) => Err(Refusal::TooManyNew),
+            Some(true) => {
+                // Somebody else may have made it meanwhile; then it is theirs and as good.
+                let made = service.store.add_pub(device).await.map_err(unavailable)?;
+                let made = made.unwrap_or_else(|taken| taken);
+                service.known.insert(&made);
+                Ok((made.pub_id, made.hash))
+            }
+        }
+    }
+
+    /// Asks the store for every device that was not known, in the order of the lines.
+    async fn resolve_all(&mut self) {
+        if !self.slots.iter().any(|slot| matches!(slot, Slot::Unresolved(_))) {
+            return;
+        }
+        // Rows must keep the order of the lines, so they are gathered anew.
+        let mut known_rows = std::mem::take(&mut self.rows).into_iter();
+        for slot in std::mem::take(&mut self.slots) {
+            let slot = match slot {
+                Slot::Unresolved(packet) => match self.resolve(packet.device).await {
+                    Ok(found) => self.accept(*packet, found, now()),
+                    Err(refusal) => Slot::Refused(refusal),
+                },
+                Slot::Row(asked) => {
+                    self.rows.extend(known_rows.next());
+                    Slot::Row(asked)
+                }
+                refused @ Slot::Refused(_) => refused,
+            };
+            self.slots.push(slot);
+        }
+    }
+
+    fn reply(&mut self, slot: Slot, verdicts: &mut impl Iterator<Item = Verdict>, out: &mut Vec<u8>) {
+        let refusal = match slot {
+            Slot::Refused(refusal) => refusal,
+            Slot::Unresolved(_) => Refusal::Unavailable,
+            Slot::Row(asked) => match verdicts.next().unwrap_or(Err(Refusal::Unavailable)) {
+                Ok(Outcome::Stored) => {
+                    self.tally.thanked += 1;
+                    return reply::push_line(out, &self.service.thanks);
+                }
+                Ok(Outcome::UnknownPub) => {
+                    self.service.known.remove(asked.pub_id);
+                    unknown(asked.device)
+                }
+                Ok(Outcome::SeqConflict) => Refusal::SeqConflict(asked.seq.unwrap_or_default()),
+                Ok(Outcome::Rejected(reason)) => {
+                    events::row_rejected(asked.pub_id, &reason);
+                    Refusal::Rejected
+                }
+                Err(refusal) => refusal,
+            },
+        };
+        self.tally.refused += 1;
+        events::line_refused(&self.service.metrics, PORT, &refusal);
+        reply::push_line(out, &reply::render(&refusal));
+    }
+}
+
+impl Room for MeterRoom {
+    fn take(&mut self, line: &[u8]) {
+        let slot = match packet::parse(line) {
+            Err(refusal) => Slot::Refused(refusal),
+            Ok(Packet { device: PubRef { id: None, hash: None }, .. }) => {
+                Slot::Refused(Refusal::MissingDevice)
+            }
+            Ok(packet) => match self.service.known.find(packet.device) {
+                Some(found) => self.accept(packet, found, now()),
+                None => Slot::Unresolved(Box::new(packet)),
+            },
+        };
+        self.slots.push(slot);
+    }
+
+    async fn settle(&mut self, out: &mut Vec<u8>) {
+        self.resolve_all().await;
+        let rows = std::mem::take(&mut self.rows);
+        let verdicts = if rows.is_empty() {
+            Vec::new()
+        } else if self.service.health.store_is_up() {
+            self.lane.write(rows).await
+        } else {
+            vec![Err(Refusal::Unavailable); rows.len()]
+        };
+        let mut verdicts = verdicts.into_iter();
+        let thanked_before = self.tally.thanked;
+        for slot in std::mem::take(&mut self.slots) {
+            self.reply(slot, &mut verdicts, out);
+        }
+        events::lines_thanked(&self.service.metrics, PORT, self.tally.thanked - thanked_before);
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+/// Names what the line gave first, as the look-up did.
+fn unknown(device: PubRef) -> Refusal {
+    match device {
+        PubRef { id: Some(id), .. } => Refusal::UnknownId(id),
+        PubRef { hash: Some(hash), .. } => Refusal::UnknownHash(hash),
+        PubRef { id: None, hash: None } => Refusal::MissingDevice,
+    }
+}
+
+fn row(packet: Packet, pub_id: i64, now: Micros) -> PacketRow {
+    PacketRow {
+        pub_id,
+        created_at: packet.timestamp.map_or(now, |seconds| seconds.saturating_mul(1_000_000)),
+        voltage: packet.voltage,
+        frequency: packet.frequency,
+        protected: packet.protected,
+        seq: packet.seq,
+        extra: packet.extra,
+    }
+}

@@ -1,0 +1,80 @@
+//! The operator's port: plain HTTP, meant for 127.0.0.1.
+
+use super::health::Health;
+use super::metrics::Metrics;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Behind `/readyz`.
+    pub health: Arc<Health>,
+    /// Behind `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes of DESIGN §2.1.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn(own_host_only))
+        .with_state(admin)
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    match admin.health.not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], admin.metrics.encode()).into_response()
+}
+
+/// Refuses a Host that is a name other than localhost: a web page on a name that its owner
+/// points at 127.0.0.1 (DNS rebinding) must not read this port through a visitor's browser.
+async fn own_host_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(is_own_host) {
+        next.run(request).await
+    } else {
+        (StatusCode::MISDIRECTED_REQUEST, "use the address or localhost as the host\n").into_response()
+    }
+}
+
+fn is_own_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_addresses_and_localhost_as_host_and_no_other_name() {
+        for own in ["127.0.0.1:38982", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:38982", "[::1]"] {
+            assert!(is_own_host(own), "{own}");
+        }
+        for foreign in
+            ["evil.example", "evil.example:38982", "localhost.evil.example", "", ":1", "127.0.0.1.evil"]
+        {
+            assert!(!is_own_host(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What `/healthz` and `/readyz` answer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether packets can be thanked now. Written by the one task that watches the store,
+/// read by whoever must decide quickly.
+#[derive(Debug, Default)]
+pub struct Health {
+    listening: AtomicBool,
+    store: AtomicBool,
+}
+
+impl Health {
+    /// Everything that was configured listens.
+    pub fn set_listening(&self, listening: bool) {
+        self.listening.store(listening, Ordering::Release);
+    }
+
+    /// The store has its schema and answers. Returns what was said before.
+    pub fn set_store(&self, up: bool) -> bool {
+        self.store.swap(up, Ordering::AcqRel)
+    }
+
+    /// Whether the store can be asked.
+    pub fn store_is_up(&self) -> bool {
+        self.store.load(Ordering::Acquire)
+    }
+
+    /// `None` when ready, else the first reason why not.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if !self.listening.load(Ordering::Acquire) {
+            Some("not listening")
+        } else if !self.store_is_up() {
+            Some("database unavailable")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One connection's life: admitted, TLS, its room, its end.
+
+use crate::config::Config;
+use crate::confirm::{ConfirmRoom, ConfirmService};
+use crate::meter::{MeterRoom, MeterService};
+use crate::net::admission::{PerIp, Place};
+use crate::ops::events::{self, Connection};
+use crate::ops::metrics::Metrics;
+use crate::session::{self, Bounds, Room};
+use crate::tls::{Acceptor, Session, Stream};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What stands behind one listening section.
+pub(super) struct Door {
+    /// `meter`, `confirm`, …
+    pub(super) port: &'static str,
+    pub(super) acceptor: Acceptor,
+    pub(super) service: Service,
+}
+
+/// Who talks to the peer once TLS is up.
+#[derive(Clone)]
+pub(super) enum Service {
+    Meter(Arc<MeterService>),
+    Confirm(Arc<ConfirmService>),
+}
+
+/// What all connections of all ports share: the limits, and the end.
+pub(super) struct House {
+    pub(super) metrics: Arc<Metrics>,
+    permits: Arc<Semaphore>,
+    per_ip: Arc<PerIp>,
+    bounds: Bounds,
+    handshake_timeout: Duration,
+    numbers: AtomicU64,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
+/// Gives back its connection's places in the limits when dropped.
+struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+impl House {
+    /// `fitting` connections have a descriptor each; `[limits] max_connections` may be lower.
+    pub(super) fn new(
+        config: &Config,
+        fitting: usize,
+        metrics: &Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let limits = &config.limits;
+        if fitting < limits.max_connections {
+            log::warn!(
+                "only {fitting} of [limits] max_connections = {} fit the limit of open files: raise LimitNOFILE \
+                 (ulimit -Hn)",
+                limits.max_connections
+            );
+        }
+        Arc::new(Self {
+            metrics: Arc::clone(metrics),
+            permits: Arc::new(Semaphore::new(
+                fitting.min(limits.max_connections).min(Semaphore::MAX_PERMITS),
+            )),
+            per_ip: PerIp::new(limits.max_connections_per_ip),
+            bounds: Bounds {
+                max_line: limits.max_line,
+                idle_timeout: limits.idle_timeout,
+                write_timeout: limits.write_timeout,
+            },
+            handshake_timeout: limits.handshake_timeout,
+            numbers: AtomicU64::new(1),
+            connections: TaskTracker::new(),
+            stop,
+            abort: CancellationToken::new(),
+        })
+    }
+
+    pub(super) async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Waits for room for one more connection; `None` once the house is closed.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// Admits a connection and serves it in a task of its own.
+    pub(super) fn receive(
+        house: &Arc<Self>,
+        door: &Arc<Door>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let Some(place) = house.per_ip.admit(peer.ip()) else {
+            events::turned_away(&house.metrics, door.port, "too many from one address");
+            return;
+        };
+        let admitted = Admitted { _permit: permit, _place: place };
+        let number = house.numbers.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection::accepted(&house.metrics, door.port, number, peer);
+        let (house, door) = (Arc::clone(house), Arc::clone(door));
+        let tracker = house.connections.clone();
+        tracker.spawn(async move {
+            let abort = house.abort.clone();
+            tokio::select! {
+                () = serve(&house, &door, tcp, &connection) => {}
+                () = abort.cancelled() => {}
+            }
+            drop(admitted);
+        });
+    }
+
+    /// Waits until every connection has answered what it read, `grace` at most, then ends the rest.
+    pub(super) async fn drain(&self, grace: Duration) {
+        self.permits.close();
+        self.connections.close();
+        if timeout(grace, self.connections.wait()).await.is_err() {
+            log::warn!("{} connections did not end in {} s", self.connections.len(), grace.as_secs());
+            self.abort.cancel();
+            self.connections.wait().await;
+        }
+    }
+}
+
+async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connection) {
+    let deadline = Instant::now() + house.handshake_timeout;
+    // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
+    if let Err(error) = tcp.set_nodelay(true) {
+        log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
+    }
+    let shaken = tokio::select! {
+        biased;
+        shaken = timeout_at(deadline, door.acceptor.accept(tcp)) => shaken,
+        () = house.stop.cancelled() => return,
+    };
+    let (stream, session) = match shaken {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(failure)) => return connection.refused(&failure),
+        Err(_) => return connection.handshake_timed_out(house.handshake_timeout),
+    };
+    connection.established(&session);
+    match &door.service {
+        Service::Meter(service) => {
+            let room = MeterRoom::new(Arc::clone(service), connection.peer.ip());
+            talk(house, stream, room, connection, &session).await;
+        }
+        Service::Confirm(service) => {
+            talk(house, stream, ConfirmRoom::new(Arc::clone(service)), connection, &session).await;
+        }
+    }
+}
+
+async fn talk<R: Room>(
+    house: &House,
+    mut stream: Stream<TcpStream>,
+    mut room: R,
+    connection: &Connection,
+    session: &Session,
+) {
+    let end = session::run(&mut stream, &mut room, house.bounds, &house.stop).await;
+    connection.ended(session, room.tally(), &end);
+}

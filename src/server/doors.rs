@@ -1,0 +1,160 @@
+//! From configuration to open doors: sockets, certificates, the rooms behind them.
+
+use super::ServeError;
+use super::connection::{Door, Service};
+use crate::config::{self, Config, UnknownId};
+use crate::confirm::ConfirmService;
+use crate::meter::{Batcher, Creation, Known, MeterService};
+use crate::net::listen::{self, BindError};
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::store::Store;
+use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Writer lanes: on PostgreSQL one commits while the other gathers; the embedded file has one writer.
+const POSTGRES_LANES: u16 = 2;
+const EMBEDDED_LANES: u16 = 1;
+
+/// Everything that listens, and its addresses as bound.
+pub(super) struct Bound {
+    /// Sockets of the line ports, by section.
+    pub(super) lines: Vec<(&'static str, TcpListener)>,
+    pub(super) admin: Vec<TcpListener>,
+    addresses: Addresses,
+}
+
+/// `listeners.json`.
+#[derive(Default, Serialize)]
+struct Addresses {
+    meter: Vec<SocketAddr>,
+    confirm: Vec<SocketAddr>,
+    admin: Vec<SocketAddr>,
+}
+
+/// Binds every section that has its room.
+pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
+    let mut addresses = Addresses::default();
+    let mut lines = Vec::new();
+    for (section, listen, into) in [
+        ("meter", &config.meter.listen, &mut addresses.meter),
+        ("confirm", &config.confirm.listen, &mut addresses.confirm),
+    ] {
+        lines.extend(bind_section(section, listen, into)?.into_iter().map(|socket| (section, socket)));
+    }
+    let admin = bind_section("admin", &config.admin.listen, &mut addresses.admin)?;
+    Ok(Bound { lines, admin, addresses })
+}
+
+fn bind_section(
+    section: &'static str,
+    listen: &[SocketAddr],
+    bound: &mut Vec<SocketAddr>,
+) -> Result<Vec<TcpListener>, BindError> {
+    let mut sockets = Vec::new();
+    for address in listen {
+        match listen::bind(section, *address) {
+            Ok((socket, address)) => {
+                log::info!("{section} listens on {address}");
+                bound.push(address);
+                sockets.push(socket);
+            }
+            // Nobody asked for IPv6; a machine without it is no fault.
+            Err(error) if Config::is_default_listen(listen) && error.is_missing_family() => {
+                log::info!("{error}: serving without it");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Writes the bound addresses; whoever finds the file can connect.
+pub(super) fn write_listeners(path: &Path, bound: &Bound) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Write { path: path.to_owned(), source };
+    let text = serde_json::to_vec(&bound.addresses).map_err(|error| failed(error.into()))?;
+    let unfinished = path.with_extension("json.new");
+    std::fs::write(&unfinished, text).map_err(failed)?;
+    std::fs::rename(&unfinished, path).map_err(failed)
+}
+
+/// Puts an acceptor and a room behind every listening socket.
+pub(super) fn open(
+    config: &Config,
+    rooms: &Rooms,
+    keys: &Arc<Keys>,
+    listeners: Vec<(&'static str, TcpListener)>,
+) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
+    let door = |port, tls: bool, service| -> Result<Arc<Door>, ServeError> {
+        let options = AcceptorOptions {
+            tls,
+            compat: compat(config.tls.compat),
+            resumption: config.tls.resumption,
+            max_fragment: config.tls.max_fragment.map(usize::from),
+            alpn: Vec::new(),
+        };
+        let acceptor = Acceptor::new(Arc::clone(keys), options)?;
+        Ok(Arc::new(Door { port, acceptor, service }))
+    };
+    let meter = door("meter", config.meter.tls, Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door("confirm", config.confirm.tls, Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let doors = listeners.into_iter().map(|(section, listener)| {
+        let door = if section == "meter" { &meter } else { &confirm };
+        (Arc::clone(door), listener)
+    });
+    Ok(doors.collect())
+}
+
+fn compat(compat: config::Compat) -> tls::Compat {
+    match compat {
+        config::Compat::Strict => tls::Compat::Strict,
+        config::Compat::Cc3220 => tls::Compat::Cc3220,
+        config::Compat::Cbc => tls::Compat::Cbc,
+        config::Compat::RsaKx => tls::Compat::RsaKx,
+    }
+}
+
+/// What serves the lines of each port.
+pub(super) struct Rooms {
+    meter: Arc<MeterService>,
+    confirm: Arc<ConfirmService>,
+}
+
+impl Rooms {
+    pub(super) fn build(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        node: i64,
+        health: &Arc<Health>,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let lanes = if config.database.url.is_some() { POSTGRES_LANES } else { EMBEDDED_LANES };
+        let batcher = Batcher::start(&**store, node, lanes, config.database.batch_max_rows, metrics, tasks);
+        let meter = MeterService {
+            store: Arc::clone(store),
+            batcher,
+            known: Known::default(),
+            creation: match config.meter.unknown_id {
+                UnknownId::Reject => Creation::Reject,
+                UnknownId::Create => Creation::create(),
+            },
+            thanks: config.meter.reply.clone(),
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+        };
+        let confirm = ConfirmService {
+            store: Arc::clone(store),
+            reply: config.confirm.reply.clone(),
+            visible: config.confirm.visible,
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+        };
+        Self { meter: Arc::new(meter), confirm: Arc::new(confirm) }
+    }
+}

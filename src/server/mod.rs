@@ -1,0 +1,142 @@
+//! Joins the rooms: binds, accepts within limits, drains at the end.
+//!
+//! Every task started here is awaited here: accept loops, store watch and writer lanes in
+//! one `JoinSet`, connections in one `TaskTracker` that `stop` asks and `abort` ends.
+
+mod accept;
+mod certificates;
+mod connection;
+mod data_dir;
+mod doors;
+mod files;
+mod store;
+
+use crate::config::Config;
+use crate::net::listen::BindError;
+use crate::ops::admin::{self, Admin};
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::store::StoreError;
+use crate::tls::{ChainError, SetupError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use certificates::{chain_options, local_dir};
+pub use data_dir::{DataDirError, running_listeners};
+pub use store::{embedded_file, open as open_store};
+
+/// How long connections may take to answer what they have read, once the server stops.
+/// Below the 90 s after which systemd kills, above any commit that is going to succeed.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The folder of our own files.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// `[tls] chain` or `key`.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// TLS options that make no server.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    /// A task of ours died while starting.
+    #[error("a start-up task failed: {0}")]
+    Task(String),
+    /// The database, and waiting would not help.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of ours.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Serves until `stop` resolves, then answers what was read and returns.
+///
+/// # Errors
+/// Only before anything listens: see [`ServeError`].
+pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    let data_dir = data_dir::DataDir::open(&config.data_dir)?;
+    let open_files = files::raise_limit();
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let bound = doors::bind(&config)?;
+    let keys = certificates::load(&config).await?;
+    let mut tasks = JoinSet::new();
+    let stopping = CancellationToken::new();
+    let store = store::open(&config).await?;
+    let prepared = store::first_contact(&*store, &health, &metrics).await?;
+    tasks.spawn(store::watch(
+        Arc::clone(&store),
+        prepared,
+        Arc::clone(&health),
+        Arc::clone(&metrics),
+        stopping.clone(),
+    ));
+
+    tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
+    let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
+    doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
+    for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
+        tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
+    }
+    drop(rooms);
+    for listener in bound.admin {
+        tasks.spawn(serve_admin(listener, health.clone(), metrics.clone(), stopping.clone()));
+    }
+    health.set_listening(true);
+    notify(&[sd_notify::NotifyState::Ready]);
+    log::info!("ready");
+
+    stop.await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    health.set_listening(false);
+    log::info!("stopping: answering what was read");
+    stopping.cancel();
+    house.drain(DRAIN_TIMEOUT).await;
+    if timeout(DRAIN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+        log::warn!("stopped with work left: the database did not answer in time");
+    }
+    data_dir.forget(LISTENERS);
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Where the bound addresses are written, in `data_dir`.
+const LISTENERS: &str = "listeners.json";
+
+async fn serve_admin(
+    listener: TcpListener,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let router = admin::router(Admin { health, metrics });
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        log::error!("admin port: {error}");
+    }
+}
+
+/// Tells systemd, when it listens.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::debug!("sd_notify: {error}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Sessions over an in-memory pipe under paused time: deadlines without waiting for them.
+
+use super::{Bounds, End, Room, Tally, run};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Answers each line with `<length>`; remembers nothing else.
+#[derive(Default)]
+struct Lengths {
+    taken: Vec<usize>,
+    tally: Tally,
+}
+
+impl Room for Lengths {
+    fn take(&mut self, line: &[u8]) {
+        self.taken.push(line.len());
+    }
+
+    async fn settle(&mut self, out: &mut Vec<u8>) {
+        for length in self.taken.drain(..) {
+            self.tally.thanked += 1;
+            out.extend_from_slice(format!("{length}\n").as_bytes());
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+const BOUNDS: Bounds =
+    Bounds { max_line: 64, idle_timeout: Duration::from_secs(900), write_timeout: Duration::from_secs(30) };
+
+fn start(pipe: usize) -> (DuplexStream, JoinHandle<(End, Tally)>, CancellationToken) {
+    let (peer, mut stream) = duplex(pipe);
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let session = tokio::spawn(async move {
+        let mut room = Lengths::default();
+        let end = run(&mut stream, &mut room, BOUNDS, &token).await;
+        (end, room.tally())
+    });
+    (peer, session, stop)
+}
+
+async fn everything(mut peer: DuplexStream) -> String {
+    let mut text = String::new();
+    peer.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_a_burst_in_order() {
+    let (mut peer, session, _) = start(4096);
+    peer.write_all(b"a\nbb\r\n\n\r\nccc\n").await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(everything(peer).await, "1\n2\n3\n");
+    assert!(matches!(session.await.unwrap(), (End::PeerClosed, Tally { thanked: 3, refused: 0 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn takes_one_object_without_line_end_after_silence_only() {
+    let (mut peer, _session, _) = start(4096);
+    peer.write_all(b"{\"a\":1}").await.unwrap();
+    let sent = Instant::now();
+    let mut reply = [0; 2];
+    peer.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"7\n");
+    assert_eq!(sent.elapsed(), super::OBJECT_SILENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_when_something_follows_the_object() {
+    let (mut peer, session, _) = start(4096);
+    peer.write_all(b"{\"a\":1}").await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    peer.write_all(b"{").await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    peer.write_all(b"}\n").await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(everything(peer).await, "9\n");
+    assert!(matches!(session.await.unwrap().0, End::PeerClosed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hands_on_half_an_object_at_end_of_stream() {
+    let (mut peer, _session, _) = start(4096);
+    peer.write_all(b"{\"a\":").await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(everything(peer).await, "5\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_with_a_reason_after_a_line_that_is_too_long() {
+    for line_end in [&b"\n"[..], b""] {
+        let (mut peer, session, _) = start(1 << 16);
+        peer.write_all(b"ok\n").await.unwrap();
+        peer.write_all(&[b'x'; 66]).await.unwrap();
+        peer.write_all(line_end).await.unwrap();
+        assert_eq!(everything(peer).await, "2\n!OK line too long\n");
+        assert!(matches!(session.await.unwrap().0, End::LineTooLong));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_without_a_complete_line_in_time_even_if_bytes_trickle() {
+    let (mut peer, session, _) = start(4096);
+    let started = Instant::now();
+    let trickle = tokio::spawn(async move {
+        while peer.write_all(b" ").await.is_ok() {
+            sleep(Duration::from_secs(30)).await;
+        }
+    });
+    assert!(matches!(session.await.unwrap().0, End::Idle));
+    assert_eq!(started.elapsed(), BOUNDS.idle_timeout);
+    trickle.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_a_peer_that_does_not_read() {
+    let (mut peer, session, _) = start(16);
+    let writer = tokio::spawn(async move { while peer.write_all(b"a\n").await.is_ok() {} });
+    assert!(matches!(session.await.unwrap().0, End::NotReading));
+    writer.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_what_was_read_when_it_must_stop() {
+    let (mut peer, session, stop) = start(4096);
+    peer.write_all(b"a\n{\"b\":2}").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    stop.cancel();
+    assert_eq!(everything(peer).await, "1\n7\n");
+    assert!(matches!(session.await.unwrap().0, End::Stopping));
+}

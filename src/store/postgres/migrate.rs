@@ -1,0 +1,83 @@
+//! Applies and upgrades the schema, under a lock and in one transaction.
+
+use super::{
+    super::{StoreError, migration},
+    connect::Fault,
+};
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Client;
+
+/// One SQL text per version, in order; each ends by recording its version.
+/// A released step is never edited: append the next one.
+const STEPS: [&str; 1] = [include_str!("../../../schema.sql")];
+
+/// The newest version this binary knows.
+pub(super) const KNOWN: i64 = STEPS.len() as i64;
+
+/// Nodes that start together queue on this advisory lock ("m0v", 1).
+const LOCK: i64 = 0x6d_3076_0001;
+
+/// Tables that, without a `schema_version`, are somebody else's.
+const OURS: [&str; 6] = ["packet", "pub", "sub", "csub", "confo", "cconfo"];
+
+/// Brings the schema to [`KNOWN`]. Asks before it locks, so that a role without the right to
+/// create anything can run on a schema that is up to date.
+pub(super) async fn migrate(client: &mut ClientWrapper) -> Result<(), Fault> {
+    if found(client).await? == KNOWN {
+        return Ok(());
+    }
+    let transaction = client.transaction().await?;
+    // The lock ends with the transaction. Upgrades may rewrite tables: no deadline but ours.
+    transaction
+        .batch_execute(&format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"))
+        .await?;
+    let version = found(transaction.client()).await?;
+    for (step, known) in STEPS.iter().zip(1..) {
+        if known > version {
+            transaction.batch_execute(step).await?;
+            log::info!("the database's schema is at version {known} now");
+        }
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// What [`migrate`] would find.
+pub(super) async fn describe(client: &Client) -> Result<String, Fault> {
+    Ok(migration::describe(found(client).await?, KNOWN))
+}
+
+/// The version found, 0 in an empty database.
+async fn found(client: &Client) -> Result<i64, Fault> {
+    let row = client
+        .query_one(
+            "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('packet') IS NOT NULL,
+                    to_regclass('schema_version') IS NOT NULL,
+                    array(SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL)",
+            &[&&OURS[..]],
+        )
+        .await?;
+    let (is_ours, has_version, tables): (bool, bool, Vec<String>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if !is_ours {
+        let mut foreign = tables;
+        if has_version {
+            foreign.push("schema_version".into());
+        }
+        return if foreign.is_empty() { Ok(0) } else { Err(is_foreign(&foreign).into()) };
+    }
+    let version: Option<i64> =
+        client.query_one("SELECT max(version) FROM schema_version", &[]).await?.try_get(0)?;
+    match version {
+        Some(found) if found > KNOWN => Err(StoreError::SchemaTooNew { found, known: KNOWN }.into()),
+        Some(found) => Ok(found),
+        None => Err(StoreError::Refused("schema_version is empty: what is this database?".into()).into()),
+    }
+}
+
+fn is_foreign(tables: &[String]) -> StoreError {
+    StoreError::Refused(format!(
+        "it has tables of that name which m0v did not make ({}): give m0v a database or a schema of its own",
+        tables.join(", ")
+    ))
+}

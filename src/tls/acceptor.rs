@@ -1,0 +1,207 @@
+//! The front of a TLS port: reads the hello, picks the stack, completes the handshake.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::compat::CompatStack;
+use super::failure::Failure;
+use super::hello::{ClientHello, MAX_RECORDS, Reader};
+use super::keys::Keys;
+use super::modern::Modern;
+use super::stream::{Session, Stream};
+use super::verdict::{Compat, Verdict, verdict};
+use crate::net::replay::Replay;
+
+/// The range of RFC 6066 and of a TLS record.
+const MAX_FRAGMENT: std::ops::RangeInclusive<usize> = 512..=16384;
+/// Most hellos fit; longer ones let the buffer grow to at most twice [`MAX_RECORDS`].
+const FIRST_READ: usize = 1024;
+/// How long a refused peer may take to read its alert before the socket is closed under it.
+const LINGER: Duration = Duration::from_secs(1);
+const DECODE_ERROR: u8 = 50;
+
+/// What one section's port offers.
+#[derive(Debug, Clone)]
+pub struct AcceptorOptions {
+    /// False: no TLS, bytes pass as they are.
+    pub tls: bool,
+    /// How weak a hello may be.
+    pub compat: Compat,
+    /// Whether sessions may be resumed.
+    pub resumption: bool,
+    /// The most content we put into one record, in bytes: 512 to 16384. With s2n-tls it bounds
+    /// what follows the handshake; handshake records there are at most 1435 bytes below 4096.
+    pub max_fragment: Option<usize>,
+    /// Protocols for ALPN; empty: the extension is ignored.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+impl Default for AcceptorOptions {
+    fn default() -> Self {
+        Self { tls: true, compat: Compat::default(), resumption: true, max_fragment: None, alpn: Vec::new() }
+    }
+}
+
+impl AcceptorOptions {
+    pub(super) fn max_fragment(&self) -> usize {
+        self.max_fragment.unwrap_or(*MAX_FRAGMENT.end())
+    }
+}
+
+/// The options do not make a server.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Out of range.
+    #[error("max_fragment is {0}, but must be 512 to 16384 bytes")]
+    MaxFragment(usize),
+    /// rustls refuses its part.
+    #[error("rustls cannot be set up: {0}")]
+    Modern(#[from] rustls::Error),
+    /// s2n-tls refuses its part.
+    #[error("s2n-tls cannot be set up: {0}")]
+    Compat(#[from] s2n_tls::error::Error),
+}
+
+/// Takes the connections of one section; share it behind an `Arc`.
+pub struct Acceptor {
+    stacks: Option<Stacks>,
+}
+
+/// Session stores and ticket keys live in each, so no section resumes another's sessions.
+struct Stacks {
+    allowed: Compat,
+    modern: Modern,
+    compat: Option<CompatStack>,
+}
+
+impl Acceptor {
+    /// Builds both stacks over the shared keys.
+    ///
+    /// # Errors
+    /// When `max_fragment` is out of range or a stack refuses its configuration.
+    pub fn new(keys: Arc<Keys>, options: AcceptorOptions) -> Result<Self, SetupError> {
+        if !options.tls {
+            return Ok(Self::plain());
+        }
+        if let Some(bytes) = options.max_fragment.filter(|bytes| !MAX_FRAGMENT.contains(bytes)) {
+            return Err(SetupError::MaxFragment(bytes));
+        }
+        let allowed = options.compat;
+        if !allowed.is_built() {
+            log::warn!("[tls] compat = \"{allowed}\" is not built yet; serving \"{}\"", Compat::Cc3220);
+        }
+        let modern = Modern::new(Arc::clone(&keys), &options)?;
+        let compat = match allowed {
+            Compat::Strict => None,
+            Compat::Cc3220 | Compat::Cbc | Compat::RsaKx => {
+                Some(CompatStack::new(Compat::Cc3220, keys, options)?)
+            }
+        };
+        Ok(Self { stacks: Some(Stacks { allowed, modern, compat }) })
+    }
+
+    /// An acceptor without TLS, which needs no keys.
+    #[must_use]
+    pub const fn plain() -> Self {
+        Self { stacks: None }
+    }
+
+    /// Completes the handshake. The deadline is the caller's: wrap this in a timeout. What it
+    /// needs is on the heap and gone when it returns, so an idle connection's task stays small.
+    ///
+    /// # Errors
+    /// [`Failure`] says what the peer did; a refused peer has been sent its alert.
+    pub async fn accept<IO>(&self, io: IO) -> Result<(Stream<IO>, Session), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        match &self.stacks {
+            None => Ok((Stream::Plain(io), Session::plain())),
+            Some(stacks) => boxed(stacks.accept(io)).await,
+        }
+    }
+}
+
+fn boxed<T>(future: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+    Box::pin(future)
+}
+
+impl Stacks {
+    async fn accept<IO>(&self, mut io: IO) -> Result<(Stream<IO>, Session), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut prefix = Vec::with_capacity(FIRST_READ);
+        let hello = match read_hello(&mut io, &mut prefix).await {
+            Ok(hello) => hello,
+            Err(failure) => {
+                if matches!(failure, Failure::Malformed(_)) {
+                    send_alert(io, 0x0303, DECODE_ERROR).await;
+                }
+                return Err(failure);
+            }
+        };
+        let limit = hello.fragment_limit();
+        match (verdict(&hello, self.allowed), &self.compat) {
+            (Verdict::Compat(_), Some(compat)) => {
+                let (stream, session) = compat.accept(Replay::new(prefix, io), limit).await?;
+                Ok((Stream::Compat(stream), session))
+            }
+            (Verdict::Refused(reason), _) => {
+                send_alert(io, hello.version, reason.alert()).await;
+                Err(Failure::Refused(reason))
+            }
+            (Verdict::Modern | Verdict::Compat(_), _) => {
+                let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit).await?;
+                Ok((Stream::Modern(stream), session))
+            }
+        }
+    }
+}
+
+/// Reads until `prefix` holds a whole hello, and perhaps more that will be replayed.
+async fn read_hello<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    prefix: &mut Vec<u8>,
+) -> Result<ClientHello, Failure> {
+    let mut reader = Reader::new();
+    loop {
+        let start = prefix.len();
+        let len = io.read_buf(prefix).await.map_err(Failure::from_io)?;
+        if len == 0 {
+            return Err(if start == 0 { Failure::Silent } else { Failure::Closed });
+        }
+        if let Some(hello) = reader.push(prefix.get(start..).unwrap_or_default())? {
+            return Ok(hello);
+        }
+    }
+}
+
+/// Tells a peer that is not served why, and closes. Closing on unread bytes would reset the
+/// connection and may destroy the alert on its way, so some are read and dropped first.
+async fn send_alert<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, version: u16, alert: u8) {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    let [major, minor] = version.clamp(0x0301, 0x0303).to_be_bytes();
+    let farewell = async {
+        io.write_all(&[ALERT, major, minor, 0, 2, FATAL, alert]).await?;
+        io.shutdown().await?;
+        let mut sink = [0; 512];
+        let mut left = MAX_RECORDS;
+        while left > 0 {
+            match io.read(&mut sink).await? {
+                0 => break,
+                len => left = left.saturating_sub(len),
+            }
+        }
+        io::Result::Ok(())
+    };
+    if let Ok(Err(error)) = timeout(LINGER, farewell).await {
+        log::debug!("the alert did not reach the peer: {error}");
+    }
+}
