@@ -1,0 +1,155 @@
+//! Meters that never stop sending, and the book they keep of what was thanked.
+//!
+//! The oracle of every test that kills something: what was thanked is in the table, exactly once and
+//! exactly as sent; what is in the table was sent by someone.
+
+use crate::{
+    client::Client,
+    harness::{PATIENCE, Server, Site, eventually},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// The device all packets of a load speak of.
+pub(crate) const LOAD_DEVICE: i64 = 17;
+const FIRST_TIMESTAMP: i64 = 1_732_300_000;
+/// Lines in flight of one meter.
+const WINDOW: i64 = 25;
+
+/// Some meters, each a thread with one connection.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    meters: Vec<JoinHandle<i64>>,
+}
+
+struct Shared {
+    addr: Mutex<SocketAddr>,
+    ca_pem: Vec<u8>,
+    thanked: AtomicUsize,
+    enough: AtomicBool,
+}
+
+impl Load {
+    /// Starts meters against a server that knows [`LOAD_DEVICE`].
+    pub(crate) fn start(server: &Server<'_>, meters: i64) -> Self {
+        let shared = Arc::new(Shared {
+            addr: Mutex::new(server.meter_addr()),
+            ca_pem: server.ca_pem(),
+            thanked: AtomicUsize::new(0),
+            enough: AtomicBool::new(false),
+        });
+        let meters = (0..meters).map(|meter| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.send_until_enough(meter))
+        });
+        let meters = meters.collect();
+        Self { shared, meters }
+    }
+
+    /// Waits until `count` more packets are thanked.
+    pub(crate) fn runs_for(&self, count: usize) {
+        let until = self.shared.thanked.load(Ordering::SeqCst) + count;
+        eventually("packets to be thanked", || {
+            assert!(!self.meters.iter().any(JoinHandle::is_finished), "a meter failed");
+            (self.shared.thanked.load(Ordering::SeqCst) >= until).then_some(())
+        });
+    }
+
+    /// Tells the meters where the server is now.
+    pub(crate) fn moves_to(&self, server: &Server<'_>) {
+        *self.shared.addr.lock().expect("no meter panicked") = server.meter_addr();
+    }
+
+    /// Lets every meter finish what it began (sending again until thanked) and compares the table.
+    pub(crate) fn ends_as_thanked(self, site: &Site) {
+        self.shared.enough.store(true, Ordering::SeqCst);
+        let mut sent = BTreeMap::new();
+        for (meter, thread) in (0..).zip(self.meters) {
+            let count = thread.join().expect("the meter got what it was promised");
+            sent.extend((0..count).map(|number| (key(meter, number), voltage(meter, number))));
+        }
+        let mut stored = BTreeMap::new();
+        for row in site.packets() {
+            assert_eq!(row.pub_id, LOAD_DEVICE);
+            assert_eq!((row.frequency, row.protected), (Some(49.98), true));
+            let key = (row.created_at / 1_000_000, row.seq.expect("every packet has a seq"));
+            assert_eq!(stored.insert(key, row.voltage.expect("a voltage")), None, "{key:?} is stored twice");
+        }
+        let lost: Vec<_> = sent.keys().filter(|key| !stored.contains_key(*key)).collect();
+        assert!(lost.is_empty(), "{} packets were thanked and are not stored: {lost:?}", lost.len());
+        assert!(stored == sent, "the table differs from what was sent");
+    }
+}
+
+impl Shared {
+    /// Sends windows of packets until told to end; returns how many were thanked, without a gap.
+    fn send_until_enough(&self, meter: i64) -> i64 {
+        let mut next = 0;
+        let mut client = None;
+        while !self.enough.load(Ordering::SeqCst) {
+            let mut pending: Vec<i64> = (next..next + WINDOW).collect();
+            let patience = Instant::now() + PATIENCE;
+            while let Err(e) = self.send(&mut client, meter, &mut pending) {
+                assert!(Instant::now() < patience, "meter {meter} gets no further: {e}");
+                client = None;
+                thread::sleep(Duration::from_millis(20));
+            }
+            next += WINDOW;
+        }
+        next
+    }
+
+    /// Sends what is pending and takes from it what is thanked. What was thanked is never sent again: a
+    /// resend would hide that it was lost.
+    fn send(&self, client: &mut Option<Client>, meter: i64, pending: &mut Vec<i64>) -> io::Result<()> {
+        let client = match client {
+            Some(client) => client,
+            None => {
+                let addr = *self.addr.lock().map_err(|_| io::Error::other("a meter panicked"))?;
+                client.insert(Client::try_connect(addr, &self.ca_pem)?)
+            }
+        };
+        let lines: String = pending.iter().map(|number| line(meter, *number)).collect();
+        client.try_send_raw(lines.as_bytes())?;
+        for number in pending.clone() {
+            let reply = client.next_reply()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match reply.as_str() {
+                "Thank you" => {
+                    pending.retain(|other| *other != number);
+                    self.thanked.fetch_add(1, Ordering::SeqCst);
+                }
+                "!OK database unavailable, try again" | "!OK busy, try again" => {}
+                _ => panic!("{reply:?} for a good packet"),
+            }
+        }
+        if pending.is_empty() { Ok(()) } else { Err(io::Error::other("put off")) }
+    }
+}
+
+fn key(meter: i64, number: i64) -> (i64, i64) {
+    (FIRST_TIMESTAMP + number, meter)
+}
+
+/// A value that no other packet of the load has.
+fn voltage(meter: i64, number: i64) -> f64 {
+    let offset = i32::try_from(number * 16 + meter).expect("a load is short");
+    200.0 + f64::from(offset) / 1024.0
+}
+
+fn line(meter: i64, number: i64) -> String {
+    let (timestamp, seq) = key(meter, number);
+    let voltage = voltage(meter, number);
+    format!(
+        "{{\"id\":{LOAD_DEVICE},\"timestamp\":{timestamp},\"seq\":{seq},\"status\":true,\
+         \"voltage\":{voltage},\"freq\":49.98}}\n"
+    )
+}
