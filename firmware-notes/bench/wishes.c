@@ -122,6 +122,10 @@ int wishes_read(int argc, char **argv, struct wishes *wish)
 {
     *wish = (struct wishes){.id = 1, .timeout_s = 10, .expect = "Thank you"};
     for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(USAGE, stderr);
+            return -1;
+        }
         if (flag(argv[i], wish)) {
             continue;
         }
