@@ -77,7 +77,7 @@ impl ConfirmService {
     }
 
     fn failed(&self, what: &str, error: &StoreError) -> Refusal {
-        events::store_failed(&self.metrics, what, error);
+        events::store_failed(&self.health, &self.metrics, what, error);
         Refusal::Unavailable
     }
 }

@@ -4,6 +4,7 @@
 //! backpressure: the session that cannot enqueue does not read on.
 
 use crate::ops::events;
+use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply::Refusal;
 use crate::store::{Lane, Outcome, PacketRow, Store};
@@ -44,6 +45,7 @@ impl Batcher {
         node: i64,
         lanes: u16,
         max_rows: usize,
+        health: &Arc<Health>,
         metrics: &Arc<Metrics>,
         tasks: &mut JoinSet<()>,
     ) -> Self {
@@ -54,6 +56,7 @@ impl Batcher {
                     lane: store.lane(node, i32::from(number)),
                     bursts,
                     max_rows,
+                    health: Arc::clone(health),
                     metrics: Arc::clone(metrics),
                 };
                 tasks.spawn(writer.run());
@@ -89,6 +92,7 @@ struct Writer {
     lane: Box<dyn Lane>,
     bursts: mpsc::Receiver<Burst>,
     max_rows: usize,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
@@ -123,7 +127,7 @@ impl Writer {
                     verdicts.extend(outcomes.into_iter().map(Ok));
                 }
                 Err(error) => {
-                    events::batch_failed(&self.metrics, &error, rows.len());
+                    events::store_failed(&self.health, &self.metrics, "store a batch", &error);
                     verdicts.extend(rows.iter().map(|_| Err(Refusal::Unavailable)));
                 }
             }

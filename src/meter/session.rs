@@ -87,7 +87,7 @@ impl MeterRoom {
         }
         let service = &self.service;
         let unavailable = |error: StoreError| {
-            events::store_failed(&service.metrics, "find a device", &error);
+            events::store_failed(&service.health, &service.metrics, "find a device", &error);
             Refusal::Unavailable
         };
         if let Some(found) = service.store.find_pub(device).await.map_err(unavailable)? {

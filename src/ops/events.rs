@@ -3,6 +3,7 @@
 //! What a stranger can cause is `debug` and a counter; `warn` has recovered; `error` means
 //! that someone must act. Nothing a peer sent is logged but device ids.
 
+use super::health::Health;
 use super::metrics::{HandshakeLabel, Metrics, PortLabel, ReasonLabel};
 use crate::net::accept::AcceptError;
 use crate::protocol::reply::Refusal;
@@ -114,16 +115,20 @@ pub fn row_rejected(pub_id: i64, reason: &str) {
     log::error!("the database rejected a packet of id {pub_id}: {reason}");
 }
 
-/// A batch was not stored; its devices were told to try again.
-pub fn batch_failed(metrics: &Metrics, error: &StoreError, rows: usize) {
+/// A call to the store failed, and whoever asked was told to try again. The store counts as
+/// down from here on, until its watch has seen it commit; so the log says it once an outage.
+pub fn store_failed(health: &Health, metrics: &Metrics, what: &str, error: &StoreError) {
     count_store_error(metrics, error);
-    log::warn!("a batch of {rows} packets was not stored, the devices were told: {error}");
-}
-
-/// A call to the store failed; the peer was told to try again.
-pub fn store_failed(metrics: &Metrics, what: &str, error: &StoreError) {
-    count_store_error(metrics, error);
-    log::warn!("could not {what}: {error}");
+    if health.store_failed() {
+        metrics.store_up.set(0);
+        if error.is_transient() {
+            log::warn!("could not {what}: {error}");
+        } else {
+            log::error!("could not {what}: {error}");
+        }
+    } else {
+        log::debug!("could not {what}: {error}");
+    }
 }
 
 /// The store answers, or answers again.

@@ -21,6 +21,12 @@ impl Health {
         self.store.swap(up, Ordering::AcqRel)
     }
 
+    /// A call to the store failed: nobody else need wait for the same until it answers
+    /// again. True if it counted as up until now.
+    pub fn store_failed(&self) -> bool {
+        self.store.swap(false, Ordering::AcqRel)
+    }
+
     /// Whether the store can be asked.
     pub fn store_is_up(&self) -> bool {
         self.store.load(Ordering::Acquire)

@@ -9,6 +9,9 @@ use tokio::time::sleep;
 
 /// Accepts on one listener until the house stops. At the connection limit it waits, and
 /// the kernel's queue is the waiting room. No accept error ends it.
+///
+/// A loop that waits for a peer holds no permit, or idle ports would take places from busy
+/// ones; should the last place go while it accepts, its one peer waits for the next.
 pub(super) async fn run(listener: TcpListener, door: Arc<Door>, house: Arc<House>) {
     loop {
         let accepted = tokio::select! {
@@ -34,6 +37,9 @@ type Accepted = (tokio::net::TcpStream, std::net::SocketAddr, tokio::sync::Owned
 
 /// `None` once the house is closed.
 async fn accept(listener: &TcpListener, house: &House) -> Option<std::io::Result<Accepted>> {
-    let permit = house.permit().await?;
-    Some(listener.accept().await.map(|(tcp, peer)| (tcp, peer, permit)))
+    drop(house.permit().await?);
+    match listener.accept().await {
+        Ok((tcp, peer)) => Some(Ok((tcp, peer, house.permit().await?))),
+        Err(error) => Some(Err(error)),
+    }
 }

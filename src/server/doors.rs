@@ -135,7 +135,8 @@ impl Rooms {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let lanes = if config.database.url.is_some() { POSTGRES_LANES } else { EMBEDDED_LANES };
-        let batcher = Batcher::start(&**store, node, lanes, config.database.batch_max_rows, metrics, tasks);
+        let batcher =
+            Batcher::start(&**store, node, lanes, config.database.batch_max_rows, health, metrics, tasks);
         let meter = MeterService {
             store: Arc::clone(store),
             batcher,

@@ -102,7 +102,11 @@ pub(super) async fn watch(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let answer = if prepared { ping(&*store).await } else { prepare(&*store).await };
+        let answer = match (prepared, health.store_is_up()) {
+            (false, _) => prepare(&*store).await,
+            (true, true) => within(PING_TIMEOUT, store.ping()).await,
+            (true, false) => within(PING_TIMEOUT, store.probe()).await,
+        };
         prepared |= answer.is_ok();
         let was_up = health.set_store(answer.is_ok());
         match answer {
@@ -113,7 +117,7 @@ pub(super) async fn watch(
         if prepared && maintained.elapsed() >= MAINTAIN_EVERY {
             maintained = Instant::now();
             if let Err(error) = store.maintain().await {
-                events::store_failed(&metrics, "make partitions ahead", &error);
+                events::store_failed(&health, &metrics, "make partitions ahead", &error);
             }
         }
     }
@@ -121,10 +125,6 @@ pub(super) async fn watch(
 
 async fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     within(PREPARE_TIMEOUT, store.prepare()).await
-}
-
-async fn ping(store: &dyn Store) -> Result<(), StoreError> {
-    within(PING_TIMEOUT, store.ping()).await
 }
 
 async fn within<T>(

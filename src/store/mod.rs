@@ -127,6 +127,9 @@ pub trait Store: Send + Sync {
     /// Answers whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Proves that a commit succeeds, by committing one of no meaning. For when one failed.
+    async fn probe(&self) -> Result<(), StoreError>;
+
     /// Finds a device by id, by hash, or by both (then both must name one row:
     /// the caller compares). `None` if there is no row for what was given first.
     async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError>;

@@ -31,12 +31,12 @@ fn serves_again_after_running_out_of_descriptors(engine: Engine) {
 
     let silent: Vec<TcpStream> =
         (0..200).map(|_| tcp(server.meter_addr(), PATIENCE).expect("the kernel takes it")).collect();
-    eventually("the server to run out of descriptors", || {
+    // It takes as many as it can serve beside its own files; the rest waits in the kernel's queue.
+    eventually("the server to be full", || {
         let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).ok()?.count();
-        (open + 1 >= DESCRIPTORS).then_some(())
+        (open > DESCRIPTORS / 2).then_some(())
     });
-    let reply = early.ask(LINE);
-    assert!(["Thank you", UNAVAILABLE, BUSY].contains(&reply.as_str()), "{reply}");
+    early.thanked(LINE);
     assert!(server.is_running());
 
     drop(silent);

@@ -18,7 +18,7 @@ const BAD_LINES: &[(&[u8], &str)] = &[
     // Not an object.
     (b"{", ""),
     (b"}", ""),
-    (b"{}", "id"),
+    (b"{}", "status"),
     (b"[]", ""),
     (b"[{\"id\":17,\"status\":true}]", ""),
     (b"null", ""),

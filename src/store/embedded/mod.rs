@@ -31,6 +31,10 @@ use worker::Worker;
 /// One question or confirmation: the file's lock held by another process, jobs before this one.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The row of `ingest` that no writer uses.
+const PROBE: &str = "INSERT INTO ingest (node, lane, batch, writer) VALUES (0, -1, 1, 0)
+    ON CONFLICT (node, lane) DO UPDATE SET batch = ingest.batch + 1";
+
 /// The store on SQLite in a file.
 pub struct Embedded {
     path: PathBuf,
@@ -98,6 +102,10 @@ impl Store for Embedded {
             |connection| Ok(connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?),
         )
         .await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.write(|connection| Ok(connection.execute(PROBE, []).map(drop)?)).await
     }
 
     async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError> {

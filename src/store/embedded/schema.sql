@@ -55,7 +55,7 @@ CREATE TABLE packet (
     frequency REAL, -- Hz
     protected INTEGER NOT NULL CHECK (protected IN (0, 1)), -- "status" on the wire
     seq INTEGER, -- the device's own number; makes a resend harmless
-    extra TEXT CHECK (json_valid(extra)), -- keys m0v does not know
+    extra TEXT CHECK (extra IS NULL OR json_valid(extra)), -- keys m0v does not know
     UNIQUE (pub_id, created_at, seq)
 ) STRICT;
 
@@ -91,7 +91,7 @@ CREATE TABLE confo (
     hash INTEGER NOT NULL,
     sub_id INTEGER, -- in sub or csub; none if no e-mail was sent
     pub_id INTEGER NOT NULL REFERENCES pub,
-    extra TEXT CHECK (json_valid(extra))
+    extra TEXT CHECK (extra IS NULL OR json_valid(extra))
 ) STRICT;
 CREATE INDEX confo_asked ON confo (devicename, ssid, saved_at DESC, id DESC);
 
@@ -105,7 +105,7 @@ CREATE TABLE cconfo (
     hash INTEGER NOT NULL,
     sub_id INTEGER,
     pub_id INTEGER NOT NULL REFERENCES pub,
-    extra TEXT CHECK (json_valid(extra))
+    extra TEXT CHECK (extra IS NULL OR json_valid(extra))
 ) STRICT;
 CREATE INDEX cconfo_asked ON cconfo (devicename, ssid, saved_at DESC, id DESC);
 

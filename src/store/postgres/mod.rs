@@ -41,6 +41,10 @@ const UPKEEP_DEADLINE: Duration = Duration::from_mins(10);
 /// Tries of a transaction that lost against another one.
 const ATTEMPTS: u32 = 5;
 
+/// The row of `ingest` that no writer uses.
+const PROBE: &str = "INSERT INTO ingest (node, lane, batch, writer) VALUES (0, -1, 1, 0)
+    ON CONFLICT (node, lane) DO UPDATE SET batch = ingest.batch + 1";
+
 /// How to reach a PostgreSQL database.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -158,6 +162,16 @@ impl Store for Postgres {
         self.within(CALL_DEADLINE, async {
             let client = self.client().await?;
             client.simple_query("SELECT 1").await?;
+            client.give_back();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            client.simple_query(PROBE).await?;
             client.give_back();
             Ok(())
         })
