@@ -1,1 +1,3 @@
 //! Port 38979: confirmations and queries.
+
+pub mod rules;
