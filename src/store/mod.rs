@@ -5,11 +5,15 @@
 
 pub mod embedded;
 mod error;
+mod fingerprint;
 pub mod postgres;
 
 pub use error::StoreError;
 
-use crate::protocol::{confo, packet::PubRef};
+use crate::{
+    confirm::rules::Shelf,
+    protocol::{confo, packet::PubRef},
+};
 use async_trait::async_trait;
 
 /// Unix time in microseconds, the store's unit of time on both engines.
@@ -75,6 +79,20 @@ pub struct Confirmed {
     pub pub_id: Option<i64>,
     /// The confirmation lies in `cconfo`.
     pub conflict: bool,
+}
+
+impl Confirmed {
+    /// What a confirmation is once the rules have spoken.
+    fn judged(confirmation: &confo::Confirmation, pub_id: i64, shelf: Shelf, now: Micros) -> Self {
+        Self {
+            device_name: confirmation.device_name.clone(),
+            created_at: confirmation.timestamp.map_or(now, |seconds| seconds.saturating_mul(1_000_000)),
+            ssid: confirmation.ssid.clone(),
+            hash: confirmation.hash,
+            pub_id: (shelf == Shelf::Confirmed).then_some(pub_id),
+            conflict: shelf == Shelf::Conflicting,
+        }
+    }
 }
 
 /// Everything the rooms above may ask of a database. All calls have a deadline

@@ -1,53 +1,125 @@
-//! SQLite in a file.
+//! SQLite in one file, for a single node without a database server.
+//!
+//! One thread owns the connection that writes, another the one that reads (`worker`); in WAL
+//! mode neither waits for the other, and other processes may use the file beside them.
+
+mod confirm;
+mod error;
+mod ids;
+mod json;
+mod lane;
+mod migrate;
+mod open;
+mod pubs;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
-use std::path::{Path, PathBuf};
+use error::Fault;
+use rusqlite::Connection;
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use worker::Worker;
+
+/// One question or confirmation: the file's lock held by another process, jobs before this one.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The store on SQLite in a file.
 pub struct Embedded {
-    _path: PathBuf,
+    writer: Arc<Worker>,
+    reader: Worker,
 }
 
 impl Embedded {
-    /// Opens or creates the file (mode 0600).
+    /// Opens or makes the file (mode 0600). The last clone of its lanes dropped, the file is
+    /// closed; that waits for what is being written.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when the file or its directory cannot be used, or is no database of SQLite.
+    /// [`StoreError::Refused`] when the file or its directory cannot be used, or when it is no
+    /// database of SQLite.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Ok(Self { _path: path.as_ref().to_owned() })
+        let path = path.as_ref();
+        let writer = open::writer(path)?;
+        let reader = open::reader(path)?;
+        Ok(Self {
+            writer: Arc::new(Worker::start("m0v-store-write", path, writer)?),
+            reader: Worker::start("m0v-store-read", path, reader)?,
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        within(self.writer.run(job)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        within(self.reader.run(|connection| job(connection))).await
     }
 }
 
-fn later<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable("not built yet".into()))
+async fn within<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(CALL_DEADLINE, call).await.unwrap_or_else(|_| {
+        let seconds = CALL_DEADLINE.as_secs();
+        Err(StoreError::Unavailable(format!("the embedded store gave no answer within {seconds} s")))
+    })
 }
 
 #[async_trait]
 impl Store for Embedded {
     async fn prepare(&self) -> Result<(), StoreError> {
-        later()
+        self.write(migrate::migrate).await
     }
+
+    async fn maintain(&self) -> Result<(), StoreError> {
+        self.write(|connection| Ok(connection.execute_batch("PRAGMA optimize")?)).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
-        later()
+        self.read(
+            |connection| Ok(connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?),
+        )
+        .await
     }
-    async fn find_pub(&self, _: PubRef) -> Result<Option<Pub>, StoreError> {
-        later()
+
+    async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError> {
+        self.read(move |connection| pubs::find(connection, device)).await
     }
-    async fn add_pub(&self, _: PubRef) -> Result<Result<Pub, Pub>, StoreError> {
-        later()
+
+    async fn add_pub(&self, device: PubRef) -> Result<Result<Pub, Pub>, StoreError> {
+        self.write(move |connection| pubs::add(connection, device, lane::now())).await
     }
-    async fn list_pubs(&self, _: i64, _: i64) -> Result<Vec<Pub>, StoreError> {
-        later()
+
+    async fn list_pubs(&self, after: i64, limit: i64) -> Result<Vec<Pub>, StoreError> {
+        self.read(move |connection| pubs::list(connection, after, limit)).await
     }
-    fn lane(&self, _: i64, _: i32) -> Box<dyn Lane> {
-        unimplemented!()
+
+    fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
+        Box::new(lane::EmbeddedLane::new(Arc::clone(&self.writer), node, lane))
     }
-    async fn confirm(&self, _: &confo::Confirmation, _: Micros) -> Result<Confirmed, StoreError> {
-        later()
+
+    async fn confirm(
+        &self,
+        confirmation: &confo::Confirmation,
+        now: Micros,
+    ) -> Result<Confirmed, StoreError> {
+        let confirmation = confirmation.clone();
+        self.write(move |connection| confirm::confirm(connection, &confirmation, now)).await
     }
-    async fn find_confirmation(&self, _: &confo::Query, _: Micros) -> Result<Option<Confirmed>, StoreError> {
-        later()
+
+    async fn find_confirmation(
+        &self,
+        query: &confo::Query,
+        since: Micros,
+    ) -> Result<Option<Confirmed>, StoreError> {
+        let query = query.clone();
+        self.read(move |connection| confirm::find(connection, &query, since)).await
     }
 }

@@ -1,26 +1,80 @@
-//! PostgreSQL.
+//! PostgreSQL. A pool for what is asked now and then, one connection of its own for each
+//! writer lane.
+//!
+//! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
+//! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
+//! `partition` keep the schema; `lane`, `confirm` and `pubs` are the work.
+
+mod checkout;
+mod confirm;
+mod connect;
+mod fault;
+mod lane;
+mod migrate;
+mod partition;
+mod pubs;
+mod sqlstate;
+mod time;
+mod tls;
 
 use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
-use std::path::PathBuf;
+use checkout::Checkout;
+use connect::Dialer;
+use deadpool_postgres::Pool;
+use fault::Fault;
+use std::{
+    fmt,
+    future::Future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// One question or confirmation, waiting for a connection included.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Upgrades and moves between partitions may rewrite tables.
+const UPKEEP_DEADLINE: Duration = Duration::from_mins(10);
+
+/// Tries of a transaction that lost against another one.
+const ATTEMPTS: u32 = 5;
 
 /// How to reach a PostgreSQL database.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/name?sslmode=…`; never logged.
+    /// `postgres://user:password@host:port/name?sslmode=…`, or `key=value` pairs; never logged.
     pub url: String,
-    /// Certificate authorities (PEM) the database's certificate must chain to.
+    /// Certificate authorities (PEM) the database's certificate must chain to. With it TLS is
+    /// required on TCP; what holds without is told in `postgres/tls.rs`.
     pub ca_file: Option<PathBuf>,
-    /// Most connections held, writer lanes included.
+    /// Most connections held, writer lanes included; at least one is always left for the rest.
     pub max_connections: usize,
     /// Shout instead of refusing when `fsync` or `full_page_writes` is off.
     pub allow_unsafe: bool,
 }
 
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("ca_file", &self.ca_file)
+            .field("max_connections", &self.max_connections)
+            .field("allow_unsafe", &self.allow_unsafe)
+            .finish_non_exhaustive() // the url holds a password
+    }
+}
+
 /// The store on PostgreSQL.
 pub struct Postgres {
-    _options: PostgresOptions,
+    dialer: Arc<Dialer>,
+    pool: Pool,
+    max_connections: usize,
+    lanes: AtomicUsize,
 }
 
 impl Postgres {
@@ -29,38 +83,155 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Refused`] when the URL or the CA file cannot be used.
     pub fn new(options: PostgresOptions) -> Result<Self, StoreError> {
-        Ok(Self { _options: options })
+        let max_connections = options.max_connections.max(1);
+        let dialer = Arc::new(Dialer::new(options)?);
+        let pool = dialer.pool(max_connections)?;
+        Ok(Self { dialer, pool, max_connections, lanes: AtomicUsize::new(0) })
     }
-}
 
-fn later<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable("not built yet".into()))
+    async fn client(&self) -> Result<Checkout, StoreError> {
+        self.dialer.take(&self.pool).await
+    }
+
+    /// Whether a failed transaction shall be tried again at once. After a failover every pooled
+    /// connection may lead to what is a standby now, where reads succeed: they all go.
+    fn tries_again(&self, fault: &Fault, attempt: u32) -> bool {
+        if fault.is_read_only() {
+            self.pool.retain(|_, _| false);
+        }
+        attempt < ATTEMPTS && (fault.is_collision() || fault.is_read_only() && attempt == 1)
+    }
+
+    /// Runs a call under its deadline and puts its failure into the store's words.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, StoreError> {
+        let target = self.dialer.target();
+        match timeout(limit, call).await {
+            Ok(result) => result.map_err(|fault| fault.explain(target)),
+            Err(_) => {
+                Err(StoreError::Unavailable(format!("{target}: no answer within {} s", limit.as_secs())))
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl Store for Postgres {
     async fn prepare(&self) -> Result<(), StoreError> {
-        later()
+        self.within(UPKEEP_DEADLINE, async {
+            let mut client = self.client().await?;
+            self.dialer.set_up(&client).await?; // a pooled one may be older than the last change
+            migrate::migrate(&mut client).await?;
+            client.give_back();
+            Ok(())
+        })
+        .await?;
+        if let Err(error) = self.maintain().await {
+            log::warn!("partitions are not up to date, packets go to the default one: {error}");
+        }
+        Ok(())
     }
+
+    async fn maintain(&self) -> Result<(), StoreError> {
+        self.within(UPKEEP_DEADLINE, async {
+            let mut client = self.client().await?;
+            partition::keep_up(&mut client).await?;
+            client.give_back();
+            Ok(())
+        })
+        .await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
-        later()
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            client.simple_query("SELECT 1").await?;
+            client.give_back();
+            Ok(())
+        })
+        .await
     }
-    async fn find_pub(&self, _: PubRef) -> Result<Option<Pub>, StoreError> {
-        later()
+
+    async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            let found = pubs::find(&client, device).await?;
+            client.give_back();
+            Ok(found)
+        })
+        .await
     }
-    async fn add_pub(&self, _: PubRef) -> Result<Result<Pub, Pub>, StoreError> {
-        later()
+
+    async fn add_pub(&self, device: PubRef) -> Result<Result<Pub, Pub>, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let mut attempt = 1;
+            loop {
+                let mut client = self.client().await?;
+                match pubs::add(&mut client, device).await {
+                    Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
+                    Err(fault) => return Err(fault),
+                    Ok(added) => {
+                        client.give_back();
+                        return Ok(added);
+                    }
+                }
+            }
+        })
+        .await
     }
-    async fn list_pubs(&self, _: i64, _: i64) -> Result<Vec<Pub>, StoreError> {
-        later()
+
+    async fn list_pubs(&self, after: i64, limit: i64) -> Result<Vec<Pub>, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            let found = pubs::list(&client, after, limit).await?;
+            client.give_back();
+            Ok(found)
+        })
+        .await
     }
-    fn lane(&self, _: i64, _: i32) -> Box<dyn Lane> {
-        unimplemented!()
+
+    fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
+        let lanes = self.lanes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.pool.resize(self.max_connections.saturating_sub(lanes).max(1));
+        Box::new(lane::PostgresLane::new(Arc::clone(&self.dialer), node, lane))
     }
-    async fn confirm(&self, _: &confo::Confirmation, _: Micros) -> Result<Confirmed, StoreError> {
-        later()
+
+    async fn confirm(
+        &self,
+        confirmation: &confo::Confirmation,
+        now: Micros,
+    ) -> Result<Confirmed, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let mut attempt = 1;
+            loop {
+                let mut client = self.client().await?;
+                match confirm::confirm(&mut client, confirmation, now).await {
+                    Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
+                    Err(fault) => return Err(fault),
+                    Ok(confirmed) => {
+                        client.give_back();
+                        return Ok(confirmed);
+                    }
+                }
+            }
+        })
+        .await
     }
-    async fn find_confirmation(&self, _: &confo::Query, _: Micros) -> Result<Option<Confirmed>, StoreError> {
-        later()
+
+    async fn find_confirmation(
+        &self,
+        query: &confo::Query,
+        since: Micros,
+    ) -> Result<Option<Confirmed>, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            let found = confirm::find(&client, query, since).await?;
+            client.give_back();
+            Ok(found)
+        })
+        .await
     }
 }
