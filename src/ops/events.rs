@@ -43,23 +43,23 @@ impl Connection {
     /// TLS failed.
     pub fn refused(&self, failure: &Failure) {
         self.count_handshake("none", "", "", failure.label());
-        log::debug!("{} #{} {}: no TLS: {failure}", self.port, self.number, self.peer);
+        log::debug!(target: room(self.port), "#{} {}: no TLS: {failure}", self.number, self.peer);
     }
 
     /// No TLS within the handshake timeout.
     pub fn handshake_timed_out(&self, after: Duration) {
         self.count_handshake("none", "", "", "timeout");
         let seconds = after.as_secs();
-        log::debug!("{} #{} {}: no TLS within {seconds} s", self.port, self.number, self.peer);
+        log::debug!(target: room(self.port), "#{} {}: no TLS within {seconds} s", self.number, self.peer);
     }
 
     /// The session is over. A connection that said nothing (a balancer's probe) makes no noise.
     pub fn ended(&self, session: &Session, tally: Tally, end: &End) {
         let quiet = tally == Tally::default() && matches!(end, End::PeerClosed | End::PeerLost(_));
         log::log!(
+            target: room(self.port),
             if quiet { log::Level::Debug } else { log::Level::Info },
-            "{} #{} {}: {} {} {}{}, {} thanked, {} refused, {:.1} s, {end}",
-            self.port,
+            "#{} {}: {} {} {}{}, {} thanked, {} refused, {:.1} s, {end}",
             self.number,
             self.peer,
             session.stack.as_str(),
@@ -93,7 +93,7 @@ impl Drop for Connection {
 /// A connection was closed before TLS, or could not be accepted.
 pub fn turned_away(metrics: &Metrics, port: &'static str, reason: &'static str) {
     metrics.turned_away.get_or_create(&ReasonLabel { port, reason }).inc();
-    log::debug!("{port}: turned away: {reason}");
+    log::debug!(target: room(port), "turned away: {reason}");
 }
 
 /// Lines were answered with what the peer hoped for.
@@ -106,7 +106,7 @@ pub fn lines_thanked(metrics: &Metrics, port: &'static str, count: u64) {
 /// A line was answered `!OK`.
 pub fn line_refused(metrics: &Metrics, port: &'static str, refusal: &Refusal) {
     metrics.refused.get_or_create(&ReasonLabel { port, reason: refusal.label() }).inc();
-    log::debug!("{port}: refused a line: {refusal}");
+    log::debug!(target: room(port), "refused a line: {refusal}");
 }
 
 /// The database refused one row of a batch; its device was told.
@@ -152,6 +152,15 @@ pub fn confirmed(_metrics: &Metrics, stored: &Confirmed) {
     }
 }
 
+/// The log's name for what happens at a port.
+fn room(port: &str) -> &'static str {
+    match port {
+        "meter" => "m0v::meter",
+        "confirm" => "m0v::confirm",
+        _ => "m0v::server",
+    }
+}
+
 fn count_store_error(metrics: &Metrics, error: &StoreError) {
     let reason = if error.is_transient() { "unavailable" } else { "refused" };
     metrics.store_errors.get_or_create(&ReasonLabel { port: "store", reason }).inc();
@@ -161,11 +170,11 @@ fn count_store_error(metrics: &Metrics, error: &StoreError) {
 pub fn accept_failed(metrics: &Metrics, port: &'static str, kind: AcceptError, error: &std::io::Error) {
     metrics.turned_away.get_or_create(&ReasonLabel { port, reason: kind.label() }).inc();
     match kind {
-        AcceptError::PeerGone => log::debug!("{port}: accept: {error}"),
+        AcceptError::PeerGone => log::debug!(target: room(port), "accept: {error}"),
         AcceptError::Exhausted(limit) if metrics.once_a_minute(port) => {
-            log::error!("{port}: cannot accept connections, out of {limit}: {error}");
+            log::error!(target: room(port), "cannot accept connections, out of {limit}: {error}");
         }
-        AcceptError::Exhausted(_) => log::debug!("{port}: accept: {error}"),
-        AcceptError::Other => log::warn!("{port}: accept: {error}"),
+        AcceptError::Exhausted(_) => log::debug!(target: room(port), "accept: {error}"),
+        AcceptError::Other => log::warn!(target: room(port), "accept: {error}"),
     }
 }

@@ -156,6 +156,8 @@ where
     match timeout_at(until, read::fill(stream, lines)).await {
         Ok(Ok(0)) => Ok(Arrived::EndOfStream),
         Ok(Ok(_)) => Ok(Arrived::Bytes),
+        // Small devices close the socket and spare themselves the close_notify.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Arrived::EndOfStream),
         Ok(Err(error)) => Ok(Arrived::Lost(error)),
         Err(_) if one_object => Ok(Arrived::Silence),
         Err(_) => Err(End::Idle),

@@ -34,8 +34,8 @@ pub struct AcceptorOptions {
     pub compat: Compat,
     /// Whether sessions may be resumed.
     pub resumption: bool,
-    /// The most content we put into one record, in bytes: 512 to 16384. With s2n-tls it bounds
-    /// what follows the handshake; handshake records there are at most 1435 bytes below 4096.
+    /// The most content we put into one record, in bytes: 512 to 16384. A client that asks for
+    /// less is sent less (not below 512 with s2n-tls); the stacks cannot acknowledge it.
     pub max_fragment: Option<usize>,
     /// Protocols for ALPN; empty: the extension is ignored.
     pub alpn: Vec<Vec<u8>>,

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand;
@@ -38,8 +38,13 @@ const POLICY_CC3220: &str = "ELBSecurityPolicy-FS-1-2-Res-2020-10";
 
 /// A ticket key encrypts this long, then decrypts as long again: none lives a day.
 const TICKET_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
-/// From here on s2n-tls cuts handshake messages for one Ethernet frame rather than for 4 KiB.
-const SMALL_RECORDS: usize = 4096;
+/// Record sizes a client can ask for (RFC 6066); other limits are rounded down to one of them.
+const ASKED_SIZES: [usize; 4] = [4096, 2048, 1024, 512];
+/// What s2n-tls keeps free in a send buffer beside one record's content (TLS 1.2's expansion and
+/// header). A send buffer this much larger than a limit makes it cut every record to that limit.
+const SEND_OVERHEAD: u32 = 1024 + 5;
+/// TLS's own bound on a record's content: nothing to cut.
+const LONGEST_RECORD: u32 = 16384;
 /// `Noted::alert` when there was none; 255 is no alert.
 const NO_ALERT: u8 = u8::MAX;
 
@@ -53,9 +58,9 @@ pub(super) struct CompatStack {
     ready: Mutex<Ready>,
 }
 
-/// A configuration and what it was made from.
+/// Configurations, one per record size in use, and what they were made from.
 struct Ready {
-    config: Config,
+    configs: Vec<(usize, Config)>,
     chain: Arc<CertifiedChain>,
     tickets: Vec<TicketKey>,
 }
@@ -70,16 +75,16 @@ struct TicketKey {
 impl CompatStack {
     pub(super) fn new(level: Compat, keys: Arc<Keys>, options: AcceptorOptions) -> Result<Self, Error> {
         let chain = keys.current();
-        let tickets = if options.resumption { vec![TicketKey::new()?] } else { Vec::new() };
-        let config = build(level, &chain, &tickets, &options.alpn)?;
-        Ok(Self {
+        let stack = Self {
             level,
             keys,
             resumption: options.resumption,
             max_fragment: options.max_fragment(),
             alpn: options.alpn,
-            ready: Mutex::new(Ready { config, chain, tickets }),
-        })
+            ready: Mutex::new(Ready { configs: Vec::new(), chain, tickets: Vec::new() }),
+        };
+        stack.config(stack.max_fragment)?;
+        Ok(stack)
     }
 
     /// Completes the handshake; `limit` is the most record content the client wants to be sent.
@@ -91,35 +96,69 @@ impl CompatStack {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let limit = limit.unwrap_or(self.max_fragment).min(self.max_fragment);
-        let config = self.config().map_err(|error| failure(&error, NO_ALERT))?;
+        let config = self.config(self.record_size(limit)).map_err(|error| failure(&error, NO_ALERT))?;
         let alert = Arc::new(AtomicU8::new(NO_ALERT));
-        let builder = NotedBuilder { config, small: limit < SMALL_RECORDS, alert: Arc::clone(&alert) };
+        let builder = NotedBuilder { config, alert: Arc::clone(&alert) };
         match TlsAcceptor::new(builder).accept(io).await {
             Ok(mut inner) => {
                 inner.as_mut().release_buffers().ok();
                 let session = session(inner.as_ref());
-                Ok((Box::new(CompatStream { inner, limit }), session))
+                Ok((Box::new(CompatStream(inner)), session))
             }
             Err(error) => Err(failure(&error, alert.load(Ordering::Relaxed))),
         }
     }
 
+    fn record_size(&self, limit: Option<usize>) -> usize {
+        let asked = |limit: usize| ASKED_SIZES.into_iter().find(|size| *size <= limit).unwrap_or(512);
+        limit.filter(|limit| *limit < self.max_fragment).map_or(self.max_fragment, asked)
+    }
+
     /// The configuration for now: made anew after the keys were swapped and when the ticket key
     /// is due. The lock is held for a millisecond at most, and never across an await.
-    fn config(&self) -> Result<Config, Error> {
+    fn config(&self, record_size: usize) -> Result<Config, Error> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let chain = self.keys.current();
-        let due = self.resumption && ready.tickets.first().is_none_or(|key| key.age() >= TICKET_KEY_LIFETIME);
-        if due {
+        if self.resumption && ready.tickets.first().is_none_or(|key| key.age() >= TICKET_KEY_LIFETIME) {
             ready.tickets.insert(0, TicketKey::new()?);
             ready.tickets.retain(|key| key.age() < TICKET_KEY_LIFETIME * 2);
+            ready.configs.clear();
         }
-        if due || !Arc::ptr_eq(&chain, &ready.chain) {
-            ready.config = build(self.level, &chain, &ready.tickets, &self.alpn)?;
+        if !Arc::ptr_eq(&chain, &ready.chain) {
             ready.chain = chain;
+            ready.configs.clear();
         }
-        Ok(ready.config.clone())
+        if let Some((_, config)) = ready.configs.iter().find(|(size, _)| *size == record_size) {
+            return Ok(config.clone());
+        }
+        let config = self.build(&ready, record_size)?;
+        ready.configs.push((record_size, config.clone()));
+        Ok(config)
+    }
+
+    fn build(&self, ready: &Ready, record_size: usize) -> Result<Config, Error> {
+        let policy = match self.level {
+            Compat::Strict | Compat::Cc3220 | Compat::Cbc | Compat::RsaKx => POLICY_CC3220,
+        };
+        let mut builder = ConfigBuilder::new();
+        builder.with_system_certs(false)?;
+        builder.set_security_policy(&Policy::from_version(policy)?)?;
+        builder.load_chain(ready.chain.compat())?;
+        builder.set_application_protocol_preference(&self.alpn)?;
+        // Blinding hides how CBC and static RSA fail; AEAD with ECDHE has nothing to hide, and a
+        // delayed failure would reach the operator as a mere timeout.
+        builder.set_max_blinding_delay(0)?;
+        if let Some(size) = u32::try_from(record_size).ok().filter(|size| *size < LONGEST_RECORD) {
+            builder.set_send_buffer_size(size + SEND_OVERHEAD)?;
+        }
+        if self.resumption {
+            builder.set_ticket_key_encrypt_decrypt_lifetime(TICKET_KEY_LIFETIME)?;
+            builder.set_ticket_key_decrypt_lifetime(TICKET_KEY_LIFETIME)?;
+        }
+        for key in &ready.tickets {
+            builder.add_session_ticket_key(&key.name, key.secret.as_slice(), key.since)?;
+        }
+        builder.build()
     }
 }
 
@@ -136,33 +175,6 @@ impl TicketKey {
     fn age(&self) -> Duration {
         self.since.elapsed().unwrap_or_default()
     }
-}
-
-fn build(
-    level: Compat,
-    chain: &CertifiedChain,
-    tickets: &[TicketKey],
-    alpn: &[Vec<u8>],
-) -> Result<Config, Error> {
-    let policy = match level {
-        Compat::Strict | Compat::Cc3220 | Compat::Cbc | Compat::RsaKx => POLICY_CC3220,
-    };
-    let mut builder = ConfigBuilder::new();
-    builder.with_system_certs(false)?;
-    builder.set_security_policy(&Policy::from_version(policy)?)?;
-    builder.load_chain(chain.compat())?;
-    builder.set_application_protocol_preference(alpn)?;
-    // Blinding hides how CBC and static RSA fail; AEAD with ECDHE has nothing to hide, and a
-    // delayed failure would reach the operator as a mere timeout.
-    builder.set_max_blinding_delay(0)?;
-    if !tickets.is_empty() {
-        builder.set_ticket_key_encrypt_decrypt_lifetime(TICKET_KEY_LIFETIME)?;
-        builder.set_ticket_key_decrypt_lifetime(TICKET_KEY_LIFETIME)?;
-    }
-    for key in tickets {
-        builder.add_session_ticket_key(&key.name, key.secret.as_slice(), key.since)?;
-    }
-    builder.build()
 }
 
 /// A connection that leaves the alert it received behind: a failed handshake drops it unseen.
@@ -192,7 +204,6 @@ impl AsMut<Connection> for Noted {
 #[derive(Clone)]
 struct NotedBuilder {
     config: Config,
-    small: bool,
     alert: Arc<AtomicU8>,
 }
 
@@ -200,10 +211,7 @@ impl Builder for NotedBuilder {
     type Output = Noted;
 
     fn build_connection(&self, mode: Mode) -> Result<Noted, Error> {
-        let mut connection = self.config.build_connection(mode)?;
-        if self.small {
-            connection.prefer_low_latency()?;
-        }
+        let connection = self.config.build_connection(mode)?;
         Ok(Noted { connection, alert: Arc::clone(&self.alert) })
     }
 }
@@ -243,16 +251,12 @@ fn failure(error: &Error, alert: u8) -> Failure {
     }
 }
 
-/// An s2n-tls connection that gives its buffers back whenever it waits, and sends no record
-/// with more content than the client can hold.
-pub struct CompatStream<IO: AsyncRead + AsyncWrite + Unpin> {
-    inner: TlsStream<Replay<IO>, Noted>,
-    limit: usize,
-}
+/// An s2n-tls connection that gives its buffers back whenever it waits for its peer.
+pub struct CompatStream<IO: AsyncRead + AsyncWrite + Unpin>(TlsStream<Replay<IO>, Noted>);
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> CompatStream<IO> {
     pub(super) fn get_ref(&self) -> &IO {
-        self.inner.get_ref().get_ref()
+        self.0.get_ref().get_ref()
     }
 }
 
@@ -265,10 +269,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> fmt::Debug for CompatStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for CompatStream<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let polled = Pin::new(&mut this.0).poll_read(cx, buf);
         if polled.is_pending() {
             // Refused while a record is half read or half written; then the buffers are in use.
-            this.inner.as_mut().release_buffers().ok();
+            this.0.as_mut().release_buffers().ok();
         }
         polled
     }
@@ -276,17 +280,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for CompatStream<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CompatStream<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let piece = buf.get(..this.limit).unwrap_or(buf);
-        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, piece))?;
-        Poll::Ready(Ok(written))
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
 }

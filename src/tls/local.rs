@@ -137,7 +137,7 @@ fn make_leaf(
     now: SystemTime,
 ) -> Result<Certificate, ChainError> {
     let mut params = CertificateParams::new(names).map_err(|error| cannot_be_made(chain, &error))?;
-    params.distinguished_name = name(names.last().map_or("localhost", String::as_str));
+    params.distinguished_name = name(common_name(names));
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -147,6 +147,12 @@ fn make_leaf(
     let end = (begin + LEAF_LIFE).min(end_of(&parse(chain, ca_der, 0)?));
     set_validity(&mut params, begin, end);
     params.signed_by(key, issuer).map_err(|error| cannot_be_made(chain, &error))
+}
+
+/// The first name given by the owner that is no address; the names of this machine come first.
+fn common_name(names: &[String]) -> &str {
+    let own = names.iter().find(|name| *name != "localhost" && name.parse::<IpAddr>().is_err());
+    own.map_or("localhost", String::as_str)
 }
 
 fn leaf_is_good(

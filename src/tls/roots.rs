@@ -43,6 +43,18 @@ impl Roots {
         roots
     }
 
+    /// How many candidates there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds every certificate in the folder's files; whatever else lies there is passed over.
     ///
     /// # Errors
@@ -115,4 +127,17 @@ fn authority_key_id<'a>(cert: &'a X509Certificate<'a>) -> Option<&'a [u8]> {
 pub(super) fn asn1(time: SystemTime) -> Option<ASN1Time> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     ASN1Time::from_timestamp(i64::try_from(since.as_secs()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_root_signs_itself() {
+        for der in &Roots::shipped().0 {
+            let (_, root) = X509Certificate::from_der(der).unwrap();
+            assert!(is_root(&root), "{}", root.subject());
+        }
+    }
 }

@@ -122,13 +122,17 @@ pub enum Lack {
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Version(wanted) => list(f, "one of ", wanted.iter().map(|v| Version(*v))),
-            Self::Suite(wanted) => list(f, "one of ", wanted.iter().map(|v| Suite(*v))),
+            Self::Version(wanted) => list(f, one_of(wanted), wanted.iter().map(|v| Version(*v))),
+            Self::Suite(wanted) => list(f, one_of(wanted), wanted.iter().map(|v| Suite(*v))),
             Self::GroupsExtension => write!(f, "the extension {}", Extension(10)),
-            Self::Group(wanted) => list(f, "one of the groups ", wanted.iter().map(|v| Group(*v))),
+            Self::Group(wanted) => {
+                list(f, one_of(wanted), wanted.iter().map(|v| Group(*v)))?;
+                f.write_str(" among its groups")
+            }
             Self::SignaturesExtension => write!(f, "the extension {}", Extension(13)),
             Self::Scheme(wanted) => {
-                list(f, "one of the signature schemes ", wanted.iter().map(|v| Scheme(*v)))
+                list(f, one_of(wanted), wanted.iter().map(|v| Scheme(*v)))?;
+                f.write_str(" among its signature schemes")
             }
             Self::NullCompression => f.write_str("the null compression method"),
             Self::UncompressedPoints => f.write_str("the uncompressed point format"),
@@ -177,7 +181,8 @@ fn compat_lack(hello: &ClientHello, level: Compat) -> Option<Lack> {
         return Some(Lack::NullCompression);
     }
     let versions: &'static [u16] = if level == Compat::RsaKx { &[TLS12, 0x0302, 0x0301] } else { &[TLS12] };
-    if !versions.iter().any(|version| hello.speaks(*version)) {
+    // Below TLS 1.3 s2n-tls goes by the old version field alone.
+    if !versions.iter().any(|version| hello.speaks(*version) && hello.version >= *version) {
         return Some(Lack::Version(versions));
     }
     if level == Compat::RsaKx && any(&hello.suites, RSA_SUITES) {
@@ -310,6 +315,10 @@ impl fmt::Display for Offer {
             None => write!(f, ", no {}", Extension(13)),
         }
     }
+}
+
+const fn one_of(wanted: &[u16]) -> &'static str {
+    if wanted.len() == 1 { "" } else { "one of " }
 }
 
 fn list<T: fmt::Display>(

@@ -51,31 +51,43 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
 
 fn connect(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
 /// SQLite would make it readable for all; the files beside it (-wal, -shm) take its mode.
+///
+/// A file that exists is left alone, and one that was made is never closed: closing *any*
+/// descriptor of it ends the locks this process has on it (POSIX), and another process could
+/// then take the write-ahead log away under a connection that is still writing.
 fn make(path: &Path) -> Result<(), StoreError> {
-    let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map(drop).map_err(|error| explain(path, &error))
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            std::mem::forget(file);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(cannot_make(path, &error)),
+    }
 }
 
-fn explain(path: &Path, error: &io::Error) -> StoreError {
-    let directory = path.parent().unwrap_or(path);
+fn cannot_make(path: &Path, error: &io::Error) -> StoreError {
+    let directory = path.parent().unwrap_or(path).display();
     let text = match error.kind() {
-        ErrorKind::NotFound => format!("{}: no directory {}", path.display(), directory.display()),
-        ErrorKind::PermissionDenied => {
-            format!("{}: no right to open it or to make it in {}", path.display(), directory.display())
-        }
+        ErrorKind::NotFound => format!("{}: no directory {directory}", path.display()),
+        ErrorKind::PermissionDenied => format!("{}: no right to make it in {directory}", path.display()),
         _ => format!("{}: {error}", path.display()),
     };
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted => {
-            StoreError::Unavailable(text)
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Unavailable(text),
         _ => StoreError::Refused(text),
     }
+}
+
+/// At the start this is a matter of rights, later (out of descriptors) it may pass.
+fn cannot_open(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let hint = if path.is_dir() { "it is a directory" } else { "m0v needs the right to read and write it" };
+    StoreError::Refused(format!("{}: {error}: {hint}", path.display()))
 }

@@ -254,7 +254,7 @@ impl Fault {
     }
 
     /// SQLSTATE, if the database gave one.
-    pub(super) fn state(&self) -> Option<&str> {
+    fn state(&self) -> Option<&str> {
         match self {
             Self::Sql(error) => error.code().map(|state| state.code()),
             Self::Store(_) => None,
@@ -264,6 +264,11 @@ impl Fault {
     /// The transaction lost against another one (class 40): at once again.
     pub(super) fn is_collision(&self) -> bool {
         self.state().is_some_and(|state| state.starts_with("40"))
+    }
+
+    /// The connection leads to a server that became a standby (25006).
+    pub(super) fn is_read_only(&self) -> bool {
+        self.state() == Some("25006")
     }
 }
 
@@ -284,6 +289,10 @@ fn parse(url: &str) -> Result<Config, StoreError> {
     let refused = |what: &str| StoreError::Refused(format!("[database] url {what}"));
     let url =
         url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    if url.contains("://") && url.matches('@').count() > 1 {
+        // The parser ends the password at the first one: its rest would be taken for a host.
+        return Err(refused("has more than one @: write one in a password as %40"));
+    }
     let mut config: Config = url.parse().map_err(|_| {
         refused(
             "is not understood: expected postgres://user:password@host:port/database?sslmode=disable|prefer|require \
@@ -333,7 +342,8 @@ mod tests {
     fn never_echoes_a_url_it_cannot_read() {
         for url in [
             "postgres://u:s3cret@h:port/d",
-            "postgres://u:a?s3cret=@h/d",
+            "postgres://u:p@s3cret@h/d",
+            "postgres://u@h/d?s3cret=1",
             "s3cret",
             "user=u password='s3cret",
         ] {

@@ -17,8 +17,8 @@ pub(super) const KNOWN: i64 = STEPS.len() as i64;
 /// Nodes that start together queue on this advisory lock ("m0v", 1).
 const LOCK: i64 = 0x6d_3076_0001;
 
-/// Tables that, without a `schema_version`, are somebody else's.
-const OURS: [&str; 6] = ["packet", "pub", "sub", "csub", "confo", "cconfo"];
+/// Tables that are somebody else's if `schema_version` or `packet` is not among them.
+const OURS: [&str; 7] = ["schema_version", "packet", "pub", "sub", "csub", "confo", "cconfo"];
 
 /// Brings the schema to [`KNOWN`]. Asks before it locks, so that a role without the right to
 /// create anything can run on a schema that is up to date.
@@ -49,22 +49,21 @@ pub(super) async fn describe(client: &Client) -> Result<String, Fault> {
 
 /// The version found, 0 in an empty database.
 async fn found(client: &Client) -> Result<i64, Fault> {
-    let row = client
-        .query_one(
-            "SELECT to_regclass('schema_version') IS NOT NULL AND to_regclass('packet') IS NOT NULL,
-                    to_regclass('schema_version') IS NOT NULL,
-                    array(SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL)",
+    // Not to_regclass: it may answer from a cache that is older than the lock we waited for.
+    let rows = client
+        .query(
+            "SELECT relname::text FROM pg_class
+              WHERE relname = ANY ($1::text[]) AND relkind IN ('r', 'p', 'v') AND pg_table_is_visible(oid)",
             &[&&OURS[..]],
         )
         .await?;
-    let (is_ours, has_version, tables): (bool, bool, Vec<String>) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    if !is_ours {
-        let mut foreign = tables;
-        if has_version {
-            foreign.push("schema_version".into());
-        }
-        return if foreign.is_empty() { Ok(0) } else { Err(is_foreign(&foreign).into()) };
+    let tables: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let has = |name: &str| tables.iter().any(|table| table == name);
+    if tables.is_empty() {
+        return Ok(0);
+    }
+    if !has("schema_version") || !has("packet") {
+        return Err(is_foreign(&tables).into());
     }
     let version: Option<i64> =
         client.query_one("SELECT max(version) FROM schema_version", &[]).await?.try_get(0)?;

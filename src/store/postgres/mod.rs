@@ -38,7 +38,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// Upgrades and moves between partitions may rewrite tables.
 const UPKEEP_DEADLINE: Duration = Duration::from_mins(10);
 
-/// Transactions that lost against another one, started again at once.
+/// Tries of a transaction that lost against another one.
 const ATTEMPTS: u32 = 5;
 
 /// How to reach a PostgreSQL database.
@@ -87,6 +87,15 @@ impl Postgres {
 
     async fn client(&self) -> Result<Checkout, StoreError> {
         self.dialer.take(&self.pool).await
+    }
+
+    /// Whether a failed transaction shall be tried again at once. After a failover every pooled
+    /// connection may lead to what is a standby now, where reads succeed: they all go.
+    fn tries_again(&self, fault: &Fault, attempt: u32) -> bool {
+        if fault.is_read_only() {
+            self.pool.retain(|_, _| false);
+        }
+        attempt < ATTEMPTS && (fault.is_collision() || fault.is_read_only() && attempt == 1)
     }
 
     /// Runs a call under its deadline and puts its failure into the store's words.
@@ -167,10 +176,18 @@ impl Store for Postgres {
 
     async fn add_pub(&self, device: PubRef) -> Result<Result<Pub, Pub>, StoreError> {
         self.within(CALL_DEADLINE, async {
-            let mut client = self.client().await?;
-            let added = pubs::add(&mut client, device).await?;
-            client.give_back();
-            Ok(added)
+            let mut attempt = 1;
+            loop {
+                let mut client = self.client().await?;
+                match pubs::add(&mut client, device).await {
+                    Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
+                    Err(fault) => return Err(fault),
+                    Ok(added) => {
+                        client.give_back();
+                        return Ok(added);
+                    }
+                }
+            }
         })
         .await
     }
@@ -201,7 +218,7 @@ impl Store for Postgres {
             loop {
                 let mut client = self.client().await?;
                 match confirm::confirm(&mut client, confirmation, now).await {
-                    Err(fault) if fault.is_collision() && attempt < ATTEMPTS => attempt += 1,
+                    Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
                     Err(fault) => return Err(fault),
                     Ok(confirmed) => {
                         client.give_back();

@@ -6,7 +6,8 @@ use deadpool_postgres::ClientWrapper;
 /// Nodes that keep up together queue on this advisory lock ("m0v", 2).
 const LOCK: i64 = 0x6d_3076_0002;
 
-/// What is missing, in order. The bounds are written with their offset, so that no session's
+/// What is missing, in order (from `pg_class`, not `to_regclass`: that may answer from a cache
+/// that is older than the lock we waited for). The bounds are written with their offset, so that no session's
 /// time zone comes into it.
 const MISSING: &str = "
     SELECT name, lower, upper
@@ -16,7 +17,7 @@ const MISSING: &str = "
               FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month',
                                    date_trunc('month', now() AT TIME ZONE 'UTC') + interval '3 months',
                                    interval '1 month') AS month) AS months
-     WHERE to_regclass(name) IS NULL
+     WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = name AND pg_table_is_visible(oid))
      ORDER BY lower";
 
 /// Makes the partitions that are missing, one transaction each.

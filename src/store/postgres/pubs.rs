@@ -47,6 +47,10 @@ pub(super) async fn list(client: &Client, after: i64, limit: i64) -> Result<Vec<
 /// Adds a device, or tells which row is in its way.
 pub(super) async fn add(client: &mut ClientWrapper, device: PubRef) -> Result<Result<Pub, Pub>, Fault> {
     for _ in 0..ATTEMPTS {
+        // Asked first: an INSERT that meets a conflict uses up an id all the same.
+        if let Some(taken) = in_the_way(client, device).await? {
+            return Ok(Err(taken));
+        }
         let added = match device.id {
             Some(id) => insert_with_id(client, id, device.hash).await?,
             None => insert(client, device.hash).await?,
@@ -54,10 +58,7 @@ pub(super) async fn add(client: &mut ClientWrapper, device: PubRef) -> Result<Re
         if let Some(added) = added {
             return Ok(Ok(added));
         }
-        if let Some(taken) = in_the_way(client, device).await? {
-            return Ok(Err(taken));
-        }
-        // What was in the way is gone, or many ids in a row were inserted by hand: go on counting.
+        // Somebody was quicker, or many ids in a row were inserted by hand: go on counting.
     }
     Err(StoreError::Unavailable("rows of pub come and go too quickly".into()).into())
 }

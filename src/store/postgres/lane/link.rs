@@ -19,7 +19,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ UNCOMMITTED";
 /// Takes the batch's number, or nothing if the last one is not the one before it.
 const TURN: &str = "
     UPDATE ingest SET batch = $4::bigint, writer = $3::bigint
-     WHERE node = $1::bigint AND lane = $2::int AND batch = $4 - 1
+     WHERE node = $1::bigint AND lane = $2::int AND batch = $4::bigint - 1
        AND current_setting('transaction_isolation') = 'read uncommitted'";
 
 /// Number and rows in one statement; answers how many rows went in. Rows of unknown devices

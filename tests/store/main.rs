@@ -1,0 +1,13 @@
+//! What both engines of the store promise, and what each must survive.
+
+#[path = "../support/postgres.rs"]
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod proxy;

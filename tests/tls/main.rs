@@ -1,0 +1,10 @@
+//! The tls room from outside: hellos as bytes, both stacks at the socket, chains as files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chains;
+mod hellos;
+mod local;
+mod server;
+mod sockets;
+mod stacks;
