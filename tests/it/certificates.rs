@@ -105,7 +105,7 @@ fn every_fault_of_a_chain_from_files_is_one_clear_sentence() {
     fs::write(&mixed, format!("{leaf}{}", other.pem)).expect("writes a chain");
     refused(&Files { chain: mixed.clone(), key: good.key.clone() }, "sign");
     fs::write(&mixed, format!("{}{leaf}", authority.pem)).expect("writes a chain");
-    refused(&Files { chain: mixed, key: good.key }, "leaf");
+    refused(&Files { chain: mixed, key: good.key }, "first");
 }
 
 /// A CA that lives as long as a test.

@@ -1,6 +1,7 @@
 //! Bad luck around the server: no descriptors, no space, no database.
 
 use crate::{
+    admin,
     client::{Client, tcp},
     database::with_user,
     harness::{Engine, PATIENCE, Server, Site, eventually, run_tool, skip},
@@ -30,7 +31,8 @@ fn serves_again_after_running_out_of_descriptors(engine: Engine) {
     early.thanked(LINE);
 
     // Taken away while it runs, because it takes no more connections than fit what it finds at its start.
-    let limit = descriptors(&server).into_iter().max().expect("it has some") + 10;
+    let open = descriptors(&server);
+    let limit = 10 + (0..).find(|number| !open.contains(number)).expect("one is free");
     let pid = server.pid().to_string();
     run_tool("prlimit", &["--pid", &pid, &format!("--nofile={limit}:")]).succeeded();
     let silent = crowd(&server, 50);
@@ -183,18 +185,21 @@ fn a_database_that_goes_and_comes_back_is_told_and_used_again() {
             assert!(meter.ask(r#"{"id":17}"#).contains("status"), "a bad line is bad at any time");
         }
         assert_eq!(server.meter().ask(LINE), UNAVAILABLE, "on a new connection, after {way}");
-        assert!(crate::admin::get(&server, "/readyz").starts_with("HTTP/1.1 503"), "after {way}");
-        assert!(crate::admin::get(&server, "/healthz").starts_with("HTTP/1.1 200"), "after {way}");
+        eventually("unreadiness", || says(&server, "/readyz", "503"));
+        says(&server, "/healthz", "200").expect("healthy, whatever the database does");
         cluster.restart();
         eventually("packets to be stored again", || (meter.ask(LINE) == "Thank you").then_some(()));
         thanked += 2;
-        eventually("readiness", || {
-            crate::admin::get(&server, "/readyz").starts_with("HTTP/1.1 200").then_some(())
-        });
+        eventually("readiness", || says(&server, "/readyz", "200"));
         assert_eq!(app.ask(r#"{"deviceName":"a","ssid":"b","hash":1}"#), "OK", "after {way}");
     }
     assert_eq!(site.packets().len(), thanked);
     assert!(server.is_running());
+}
+
+/// Whether the admin port answers with this status.
+fn says(server: &Server<'_>, path: &str, status: &str) -> Option<()> {
+    admin::get(server, path).starts_with(&format!("HTTP/1.1 {status}")).then_some(())
 }
 
 /// A tmpfs of a few megabytes, unmounted when dropped.
