@@ -23,7 +23,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use super::chain::{ChainError, parse, system_time};
+use super::chain::ChainError;
+use super::check::{parse, system_time};
 use super::peer::hex;
 use super::roots::signed;
 

@@ -13,6 +13,7 @@ pub mod verdict;
 
 mod acceptor;
 mod chain;
+mod check;
 mod compat;
 mod failure;
 mod keys;
@@ -23,7 +24,7 @@ mod roots;
 mod stream;
 
 pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
-pub use chain::{CertifiedChain, ChainError, ChainOptions, Warning, load_files};
+pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files};
 pub use compat::CompatStream;
 pub use failure::{Alert, Failure};
 pub use keys::Keys;

@@ -2,7 +2,7 @@
 //!
 //! The rule: rustls whenever rustls can; else s2n-tls, at the lowest level that takes the hello,
 //! if the owner allows that level; else nobody. The lists below repeat what the stacks are
-//! configured to take ([`super::modern`], [`super::compat`]); tests at the socket hold them to it.
+//! configured to take (`modern.rs`, `compat.rs`); tests at the socket hold them to it.
 
 use std::fmt;
 
