@@ -59,6 +59,14 @@ fn every_recorded_hello_finds_its_stack() {
         ("curl-7.88", "rustls", "rustls"),
         ("python-3.11", "rustls", "rustls"),
         ("go-1.19", "rustls", "rustls"),
+        ("mbedtls-2.28-mfl512", "rustls", "rustls"),
+        ("mbedtls-2.28-p256", "rustls", "rustls"),
+        ("mbedtls-2.28-tls10-rsa", "refused: version, rsa-kx", "refused: version, rsa-kx"),
+        ("mbedtls-2.28", "rustls", "rustls"),
+        ("wolfssl-5.5-tls12-cbc", "refused: suites, cbc", "refused: suites, cbc"),
+        ("wolfssl-5.5-tls12-mfl1024", "rustls", "rustls"),
+        ("wolfssl-5.5-tls12", "rustls", "rustls"),
+        ("wolfssl-5.5", "rustls", "rustls"),
     ];
     let files = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/hellos")).unwrap();
     let hex = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "hex"));
