@@ -3,8 +3,9 @@
 //! [`Options`] say what is wanted and are checked in one run. An [`Issuer`] goes through one
 //! whole order on `rustls_acme`'s low-level module, with the parts that lacks beside it: a
 //! signed request of our own where headers count (account, order, chain), deadlines, nonces,
-//! trust. A [`Cache`] keeps what a crash must not lose and what nodes share.
-//! [`serve_http_01`] and [`serve_tls_alpn_01`] answer the CA.
+//! trust. A [`Cache`] keeps what a crash must not lose and what nodes share. A [`Keeper`] is
+//! the task that follows the cache, orders when [`plan`] says so and waits out failures, the
+//! old certificate in place. [`serve_http_01`] and [`serve_tls_alpn_01`] answer the CA.
 //!
 //! The way of an order is the list of files: `options` → `account` → `begin` → `authorize`
 //! (answered by `challenge`, `alpn`) → `order` → `collect` → `certificate`.
@@ -27,11 +28,14 @@ mod disk;
 mod error;
 mod file;
 mod jws;
+mod keeper;
 mod key;
 mod options;
 mod order;
 mod problem;
+mod renew;
 mod secret;
+mod state;
 mod trust;
 
 pub use alpn::{challenge_config, serve_tls_alpn_01};
@@ -43,10 +47,13 @@ pub use certificate::Certificate;
 pub use challenge::serve_http_01;
 pub use error::{AcmeError, Class};
 pub use file::FileCache;
+pub use keeper::{Handle, Keeper};
 pub use options::{Checked, Fault, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Options};
 pub use order::{Issuer, Step};
 pub use problem::{Kind, Problem};
+pub use renew::{Plan, Why, pause, plan};
 pub use secret::Secret;
+pub use state::{Serving, State};
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -59,7 +66,8 @@ pub trait Install: Send + Sync {
     /// One sentence: what is wrong with it.
     fn check(&self, certificate: &Certificate) -> Result<(), String>;
 
-    /// Serves it from now on. If it refuses, the certificate stays in the cache.
+    /// Serves it from now on. If it refuses, the certificate stays in the cache, and this is
+    /// asked again every minute and after [`Handle::look_again`].
     ///
     /// # Errors
     /// One sentence: why the old one stays.
