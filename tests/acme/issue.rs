@@ -84,3 +84,12 @@ async fn keeps_the_key_across_renewals_only_when_told_to() {
     assert_ne!(fresh.key_pem, first.key_pem);
     assert_eq!((pebble.accounts(), pebble.orders()), (1, 4));
 }
+
+#[tokio::test]
+async fn asks_for_no_look_at_names_validated_lately() {
+    let pebble = Pebble::with(&Mischief { reuse_authorizations: true, ..Mischief::default() });
+    let node = Node::new(&pebble.site, options(&pebble.site)).await;
+    node.issue().await.unwrap();
+    judge(&node.issue().await.unwrap(), &pebble.root(0), 2048);
+    assert_eq!(pebble.log().matches("Starting 3 validations").count(), 1);
+}

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 #[derive(Clone, Default)]
 pub(crate) struct Mischief {
     pub(crate) reject_nonces_percent: u8,
+    pub(crate) reuse_authorizations: bool,
     pub(crate) alternate_roots: u8,
     pub(crate) chain_length: u8,
     /// (kid, base64url key): external accounts are then required.
@@ -66,7 +67,7 @@ impl Site {
         pebble.args(["-strict=false", "-dnsserver", &dns, "-config"]).arg(config);
         pebble
             .env("PEBBLE_VA_NOSLEEP", "1")
-            .env("PEBBLE_AUTHZREUSE", "0")
+            .env("PEBBLE_AUTHZREUSE", if mischief.reuse_authorizations { "100" } else { "0" })
             .env("PEBBLE_WFE_NONCEREJECT", mischief.reject_nonces_percent.to_string())
             .env("PEBBLE_ALTERNATE_ROOTS", mischief.alternate_roots.to_string())
             .env("PEBBLE_CHAIN_LENGTH", mischief.chain_length.max(1).to_string());
