@@ -121,6 +121,11 @@ impl Writer {
     async fn commit(&mut self, batch: &[PacketRow]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(batch.len());
         for rows in batch.chunks(self.max_rows) {
+            // Down since this was queued: each batch would meet its own deadline in vain.
+            if !self.health.store_is_up() {
+                verdicts.extend(rows.iter().map(|_| Err(Refusal::Unavailable)));
+                continue;
+            }
             match self.lane.write(rows).await {
                 Ok(outcomes) => {
                     self.metrics.batch_rows.observe(rows.len());

@@ -70,10 +70,8 @@ impl MeterRoom {
 
     fn accept(&mut self, packet: Packet, (pub_id, hash): (i64, Option<i64>), now: Micros) -> Slot {
         let device = packet.device;
-        if let (Some(id), Some(asked)) = (device.id, device.hash)
-            && hash != Some(asked)
-        {
-            return Slot::Refused(Refusal::IdAndHashDisagree { id, hash: asked });
+        if let Some(refusal) = disagreement(device, pub_id, hash) {
+            return Slot::Refused(refusal);
         }
         let slot = Slot::Row(Asked { device, pub_id, seq: packet.seq });
         self.rows.push(row(packet, pub_id, now));
@@ -88,7 +86,7 @@ impl MeterRoom {
         let service = &self.service;
         let unavailable = |error: StoreError| {
             events::store_failed(&service.health, &service.metrics, "find a device", &error);
-            Refusal::Unavailable
+            refusal_of(&error)
         };
         if let Some(found) = service.store.find_pub(device).await.map_err(unavailable)? {
             service.known.insert(&found);
@@ -165,8 +163,11 @@ impl Room for MeterRoom {
                 Slot::Refused(Refusal::MissingDevice)
             }
             Ok(packet) => match self.service.known.find(packet.device) {
-                Some(found) => self.accept(packet, found, now()),
-                None => Slot::Unresolved(Box::new(packet)),
+                // Only the store may say that they disagree: what is known here may be old.
+                Some((id, hash)) if disagreement(packet.device, id, hash).is_none() => {
+                    self.accept(packet, (id, hash), now())
+                }
+                Some(_) | None => Slot::Unresolved(Box::new(packet)),
             },
         };
         self.slots.push(slot);
@@ -193,6 +194,17 @@ impl Room for MeterRoom {
     fn tally(&self) -> Tally {
         self.tally
     }
+}
+
+fn refusal_of(error: &StoreError) -> Refusal {
+    if matches!(error, StoreError::Busy(_)) { Refusal::Busy } else { Refusal::Unavailable }
+}
+
+/// `None` when all that the line gives is this device's.
+fn disagreement(asked: PubRef, pub_id: i64, hash: Option<i64>) -> Option<Refusal> {
+    let (id, asked_hash) = (asked.id?, asked.hash?);
+    let agree = id == pub_id && Some(asked_hash) == hash;
+    (!agree).then_some(Refusal::IdAndHashDisagree { id, hash: asked_hash })
 }
 
 /// Names what the line gave first, as the look-up did.

@@ -73,6 +73,11 @@ impl Connection {
         );
     }
 
+    /// The server stopped before this connection had ended by itself.
+    pub fn aborted(&self) {
+        log::warn!(target: room(self.port), "#{} {}: cut off, the server stops", self.number, self.peer);
+    }
+
     fn count_handshake(
         &self,
         stack: &'static str,
@@ -115,11 +120,14 @@ pub fn row_rejected(pub_id: i64, reason: &str) {
     log::error!("the database rejected a packet of id {pub_id}: {reason}");
 }
 
-/// A call to the store failed, and whoever asked was told to try again. The store counts as
-/// down from here on, until its watch has seen it commit; so the log says it once an outage.
+/// A call to the store failed, and whoever asked was told to try again. Unless it was merely
+/// busy, the store counts as down from here on, until its watch has seen it commit; so the log
+/// says it once an outage.
 pub fn store_failed(health: &Health, metrics: &Metrics, what: &str, error: &StoreError) {
     count_store_error(metrics, error);
-    if health.store_failed() {
+    if matches!(error, StoreError::Busy(_)) {
+        log::debug!("could not {what}: {error}");
+    } else if health.store_failed() {
         metrics.store_up.set(0);
         if error.is_transient() {
             log::warn!("could not {what}: {error}");

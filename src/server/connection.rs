@@ -1,6 +1,6 @@
 //! One connection's life: admitted, TLS, its room, its end.
 
-use crate::config::Config;
+use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
@@ -8,7 +8,7 @@ use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
 use crate::tls::{Acceptor, Session, Stream};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub(super) struct Door {
     /// `meter`, `confirm`, …
     pub(super) port: &'static str,
     pub(super) acceptor: Acceptor,
+    /// Without TLS: who may connect beside this machine itself.
+    pub(super) plain_from: Option<Vec<IpNet>>,
     pub(super) service: Service,
 }
 
@@ -104,6 +106,10 @@ impl House {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
+        if !door.plain_from.as_ref().is_none_or(|trusted| is_trusted(trusted, peer.ip())) {
+            events::turned_away(&house.metrics, door.port, "plain text from an untrusted address");
+            return;
+        }
         let Some(place) = house.per_ip.admit(peer.ip()) else {
             events::turned_away(&house.metrics, door.port, "too many from one address");
             return;
@@ -117,7 +123,7 @@ impl House {
             let abort = house.abort.clone();
             tokio::select! {
                 () = serve(&house, &door, tcp, &connection) => {}
-                () = abort.cancelled() => {}
+                () = abort.cancelled() => connection.aborted(),
             }
             drop(admitted);
         });
@@ -133,6 +139,10 @@ impl House {
             self.connections.wait().await;
         }
     }
+}
+
+fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
 }
 
 async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connection) {

@@ -2,7 +2,7 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::config::{self, Config, UnknownId};
+use crate::config::{self, Config, IpNet, UnknownId};
 use crate::confirm::ConfirmService;
 use crate::meter::{Batcher, Creation, Known, MeterService};
 use crate::net::listen::{self, BindError};
@@ -11,7 +11,7 @@ use crate::ops::metrics::Metrics;
 use crate::store::Store;
 use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
 use serde::Serialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -26,6 +26,8 @@ pub(super) struct Bound {
     /// Sockets of the line ports, by section.
     pub(super) lines: Vec<(&'static str, TcpListener)>,
     pub(super) admin: Vec<TcpListener>,
+    /// What may stand in the Host header of the admin port.
+    pub(super) admin_addresses: Vec<IpAddr>,
     addresses: Addresses,
 }
 
@@ -48,7 +50,8 @@ pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
         lines.extend(bind_section(section, listen, into)?.into_iter().map(|socket| (section, socket)));
     }
     let admin = bind_section("admin", &config.admin.listen, &mut addresses.admin)?;
-    Ok(Bound { lines, admin, addresses })
+    let admin_addresses = addresses.admin.iter().map(SocketAddr::ip).collect();
+    Ok(Bound { lines, admin, admin_addresses, addresses })
 }
 
 fn bind_section(
@@ -90,7 +93,7 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
-    let door = |port, tls: bool, service| -> Result<Arc<Door>, ServeError> {
+    let door = |port, tls: bool, trusted: &[IpNet], service| -> Result<Arc<Door>, ServeError> {
         let options = AcceptorOptions {
             tls,
             compat: compat(config.tls.compat),
@@ -99,10 +102,21 @@ pub(super) fn open(
             alpn: Vec::new(),
         };
         let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-        Ok(Arc::new(Door { port, acceptor, service }))
+        let plain_from = (!tls).then(|| trusted.to_vec());
+        Ok(Arc::new(Door { port, acceptor, plain_from, service }))
     };
-    let meter = door("meter", config.meter.tls, Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door("confirm", config.confirm.tls, Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let meter = door(
+        "meter",
+        config.meter.tls,
+        &config.meter.trusted_proxies,
+        Service::Meter(Arc::clone(&rooms.meter)),
+    )?;
+    let confirm = door(
+        "confirm",
+        config.confirm.tls,
+        &config.confirm.trusted_proxies,
+        Service::Confirm(Arc::clone(&rooms.confirm)),
+    )?;
     let doors = listeners.into_iter().map(|(section, listener)| {
         let door = if section == "meter" { &meter } else { &confirm };
         (Arc::clone(door), listener)

@@ -20,6 +20,7 @@ use crate::store::StoreError;
 use crate::tls::{ChainError, SetupError};
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -72,7 +73,7 @@ pub enum ServeError {
 /// Only before anything listens: see [`ServeError`].
 pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
     let data_dir = data_dir::DataDir::open(&config.data_dir)?;
-    let open_files = files::raise_limit();
+    let open_files = files::raise_limit(config.database.max_connections);
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let bound = doors::bind(&config)?;
@@ -80,7 +81,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let mut tasks = JoinSet::new();
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
-    let prepared = store::first_contact(&*store, &health, &metrics).await?;
+    let mut stop = pin!(stop);
+    let prepared = tokio::select! {
+        prepared = store::first_contact(&*store, &health, &metrics) => prepared?,
+        () = &mut stop => return Ok(()),
+    };
     tasks.spawn(store::watch(
         Arc::clone(&store),
         prepared,
@@ -97,8 +102,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);
+    let admin = Admin {
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+        addresses: bound.admin_addresses.into(),
+    };
     for listener in bound.admin {
-        tasks.spawn(serve_admin(listener, health.clone(), metrics.clone(), stopping.clone()));
+        tasks.spawn(serve_admin(listener, admin.clone(), stopping.clone()));
     }
     health.set_listening(true);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -111,7 +121,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     stopping.cancel();
     house.drain(DRAIN_TIMEOUT).await;
     if timeout(DRAIN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        log::warn!("stopped with work left: the database did not answer in time");
+        log::warn!("stopped with work left: the database or an HTTP client did not answer in time");
     }
     data_dir.forget(LISTENERS);
     log::info!("stopped");
@@ -121,13 +131,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 /// Where the bound addresses are written, in `data_dir`.
 const LISTENERS: &str = "listeners.json";
 
-async fn serve_admin(
-    listener: TcpListener,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let router = admin::router(Admin { health, metrics });
+async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let router = admin::router(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         log::error!("admin port: {error}");

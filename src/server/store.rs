@@ -20,9 +20,6 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long that answer may take before the store counts as away.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long making or upgrading the schema may take; others may be at it before us.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// How often partitions are made ahead.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(6 * 3600);
 
@@ -124,7 +121,8 @@ pub(super) async fn watch(
 }
 
 async fn prepare(store: &dyn Store) -> Result<(), StoreError> {
-    within(PREPARE_TIMEOUT, store.prepare()).await
+    // No deadline beside the store's own: an upgrade that is cut off starts from the beginning.
+    store.prepare().await
 }
 
 async fn within<T>(

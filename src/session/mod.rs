@@ -154,7 +154,7 @@ where
     S: AsyncRead + Unpin,
 {
     let one_object = lines.holds_one_object();
-    let until = if one_object { Instant::now() + OBJECT_SILENCE } else { idle_end };
+    let until = if one_object { idle_end.min(Instant::now() + OBJECT_SILENCE) } else { idle_end };
     match timeout_at(until, read::fill(stream, lines)).await {
         Ok(Ok(0)) => Ok(Arrived::EndOfStream),
         Ok(Ok(_)) => Ok(Arrived::Bytes),
@@ -181,7 +181,10 @@ fn take_lines<R: Room>(room: &mut R, lines: &mut LineBuffer) -> bool {
 /// gets its reason; else only a complete object, because the rest may still be under way.
 fn take_rest<R: Room>(room: &mut R, lines: &mut LineBuffer, arrived: &Arrived) {
     if matches!(arrived, Arrived::EndOfStream) || lines.holds_one_object() {
-        room.take(lines.take_rest().as_ref());
+        let rest = lines.take_rest();
+        if !rest.is_empty() {
+            room.take(&rest);
+        }
     }
 }
 

@@ -108,6 +108,7 @@ CREATE TABLE cconfo (
     extra TEXT CHECK (extra IS NULL OR json_valid(extra))
 ) STRICT;
 CREATE INDEX cconfo_asked ON cconfo (devicename, ssid, saved_at DESC, id DESC);
+CREATE INDEX cconfo_hash ON cconfo (hash); -- what `m0v confo resolve` looks for
 
 -- Who a device is. ------------------------------------------------------------------
 
@@ -151,6 +152,7 @@ CREATE TABLE account (
     username TEXT NOT NULL UNIQUE,
     password_hash TEXT NOT NULL,
     device_id TEXT REFERENCES device,
+    status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
     created_at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000),
     last_handshake_at INTEGER
 ) STRICT;
@@ -164,7 +166,8 @@ CREATE TABLE acl (
 
 CREATE TABLE handshake (
     account_id INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
-    at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)
+    at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000),
+    peer TEXT -- address and port
 ) STRICT;
 CREATE INDEX handshake_account ON handshake (account_id, at);
 

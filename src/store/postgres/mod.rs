@@ -78,7 +78,10 @@ pub struct Postgres {
     dialer: Arc<Dialer>,
     pool: Pool,
     max_connections: usize,
-    lanes: AtomicUsize,
+    /// Connections outside of the pool: the lanes' and the watch's.
+    apart: AtomicUsize,
+    /// Of its own, because whoever asks whether the database is up must not wait in a queue.
+    watch: Pool,
 }
 
 impl Postgres {
@@ -89,8 +92,9 @@ impl Postgres {
     pub fn new(options: PostgresOptions) -> Result<Self, StoreError> {
         let max_connections = options.max_connections.max(1);
         let dialer = Arc::new(Dialer::new(options)?);
-        let pool = dialer.pool(max_connections)?;
-        Ok(Self { dialer, pool, max_connections, lanes: AtomicUsize::new(0) })
+        let pool = dialer.pool((max_connections - 1).max(1))?;
+        let watch = dialer.pool(1)?;
+        Ok(Self { dialer, pool, max_connections, apart: AtomicUsize::new(1), watch })
     }
 
     async fn client(&self) -> Result<Checkout, StoreError> {
@@ -106,6 +110,15 @@ impl Postgres {
         attempt < ATTEMPTS && (fault.is_collision() || fault.is_read_only() && attempt == 1)
     }
 
+    /// Asks on the watch's own connection.
+    async fn watch(&self, sql: &str) -> Result<(), StoreError> {
+        let client = self.dialer.take(&self.watch).await?;
+        let asked = client.simple_query(sql).await;
+        asked.map_err(|error| Fault::from(error).explain(self.dialer.target()))?;
+        client.give_back();
+        Ok(())
+    }
+
     /// Runs a call under its deadline and puts its failure into the store's words.
     async fn within<T>(
         &self,
@@ -115,9 +128,7 @@ impl Postgres {
         let target = self.dialer.target();
         match timeout(limit, call).await {
             Ok(result) => result.map_err(|fault| fault.explain(target)),
-            Err(_) => {
-                Err(StoreError::Unavailable(format!("{target}: no answer within {} s", limit.as_secs())))
-            }
+            Err(_) => Err(StoreError::Busy(format!("{target}: no answer within {} s", limit.as_secs()))),
         }
     }
 }
@@ -163,23 +174,11 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.within(CALL_DEADLINE, async {
-            let client = self.client().await?;
-            client.simple_query("SELECT 1").await?;
-            client.give_back();
-            Ok(())
-        })
-        .await
+        self.watch("SELECT 1").await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.within(CALL_DEADLINE, async {
-            let client = self.client().await?;
-            client.simple_query(PROBE).await?;
-            client.give_back();
-            Ok(())
-        })
-        .await
+        self.watch(PROBE).await
     }
 
     async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError> {
@@ -221,8 +220,8 @@ impl Store for Postgres {
     }
 
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
-        let lanes = self.lanes.fetch_add(1, Ordering::Relaxed) + 1;
-        self.pool.resize(self.max_connections.saturating_sub(lanes).max(1));
+        let apart = self.apart.fetch_add(1, Ordering::Relaxed) + 1;
+        self.pool.resize(self.max_connections.saturating_sub(apart).max(1));
         Box::new(lane::PostgresLane::new(Arc::clone(&self.dialer), node, lane))
     }
 
