@@ -9,7 +9,7 @@ use crate::net::accept::AcceptError;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
-use crate::tls::{Failure, Session};
+use crate::tls::{Compat, Failure, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,19 +37,25 @@ impl Connection {
 
     /// TLS is up.
     pub fn established(&self, session: &Session) {
-        let outcome = if session.resumed { "resumed" } else { "full" };
-        self.count_handshake(session.stack.as_str(), session.version, session.cipher, outcome);
+        self.count_handshake(HandshakeLabel {
+            port: self.port,
+            stack: session.stack.as_str(),
+            level: session.level.map_or("", Compat::as_str),
+            version: session.version,
+            cipher: session.cipher,
+            outcome: if session.resumed { "resumed" } else { "full" },
+        });
     }
 
     /// TLS failed.
     pub fn refused(&self, failure: &Failure) {
-        self.count_handshake("none", "", "", failure.label());
+        self.count_failure(failure.label());
         log::debug!(target: room(self.port), "#{} {}: no TLS: {failure}", self.number, self.peer);
     }
 
     /// No TLS within the handshake timeout.
     pub fn handshake_timed_out(&self, after: Duration) {
-        self.count_handshake("none", "", "", "timeout");
+        self.count_failure("timeout");
         let seconds = after.as_secs();
         log::debug!(target: room(self.port), "#{} {}: no TLS within {seconds} s", self.number, self.peer);
     }
@@ -60,12 +66,13 @@ impl Connection {
         log::log!(
             target: room(self.port),
             if quiet { log::Level::Debug } else { log::Level::Info },
-            "#{} {}: {} {} {}{}, {} thanked, {} refused, {:.1} s, {end}",
+            "#{} {}: {} {} {}{}{}, {} thanked, {} refused, {:.1} s, {end}",
             self.number,
             self.peer,
             session.stack.as_str(),
             session.version,
             session.cipher,
+            if session.is_weak() { " (weak)" } else { "" },
             if session.resumed { " resumed" } else { "" },
             tally.thanked,
             tally.refused,
@@ -73,14 +80,19 @@ impl Connection {
         );
     }
 
-    fn count_handshake(
-        &self,
-        stack: &'static str,
-        version: &'static str,
-        cipher: &'static str,
-        outcome: &'static str,
-    ) {
-        let label = HandshakeLabel { port: self.port, stack, version, cipher, outcome };
+    fn count_failure(&self, outcome: &'static str) {
+        let port = self.port;
+        self.count_handshake(HandshakeLabel {
+            port,
+            stack: "none",
+            level: "",
+            version: "",
+            cipher: "",
+            outcome,
+        });
+    }
+
+    fn count_handshake(&self, label: HandshakeLabel) {
         self.metrics.handshakes.get_or_create(&label).inc();
     }
 }

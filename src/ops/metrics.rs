@@ -32,6 +32,8 @@ pub struct HandshakeLabel {
     pub port: &'static str,
     /// `rustls`, `s2n-tls`, `none`.
     pub stack: &'static str,
+    /// The `compat` level of s2n-tls; empty on rustls and when it failed.
+    pub level: &'static str,
     /// `TLSv1.2`, …; empty when it failed.
     pub version: &'static str,
     /// The IANA name; empty when it failed.

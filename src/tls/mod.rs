@@ -33,4 +33,4 @@ pub use modern::ModernStream;
 pub use peer::{Peer, certificate_id};
 pub use roots::Roots;
 pub use stream::{Session, Stack, Stream};
-pub use verdict::{Compat, Reason};
+pub use verdict::{Compat, Offer, Reason};

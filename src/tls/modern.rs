@@ -99,6 +99,7 @@ fn session(connection: &ServerConnection) -> Session {
     let suite = connection.negotiated_cipher_suite();
     Session {
         stack: Stack::Modern,
+        level: None,
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

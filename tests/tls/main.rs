@@ -4,6 +4,7 @@
 
 mod chains;
 mod hellos;
+mod levels;
 mod local;
 mod server;
 mod sockets;

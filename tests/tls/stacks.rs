@@ -35,11 +35,11 @@ fn u16s(values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_be_bytes()).collect()
 }
 
-fn extension(id: u16, content: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(id: u16, content: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes()[..], &vector16(content)].concat()
 }
 
-fn hello(version: u16, suites: &[u16], extensions: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn hello(version: u16, suites: &[u16], extensions: &[Vec<u8>]) -> Vec<u8> {
     let mut body = version.to_be_bytes().to_vec();
     body.extend([7; 32]);
     body.extend([&[0][..], &vector16(&u16s(suites)), &[1, 0]].concat());
@@ -89,7 +89,7 @@ fn any_hello() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The type of the first record answered.
-fn answer(runtime: &Runtime, acceptor: &Acceptor, bytes: &[u8]) -> u8 {
+pub(crate) fn answer(runtime: &Runtime, acceptor: &Acceptor, bytes: &[u8]) -> u8 {
     runtime.block_on(async {
         let (mut client, server) = tokio::io::duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
@@ -104,7 +104,7 @@ fn answer(runtime: &Runtime, acceptor: &Acceptor, bytes: &[u8]) -> u8 {
     })
 }
 
-fn acceptor(compat: Compat) -> Acceptor {
+pub(crate) fn acceptor(compat: Compat) -> Acceptor {
     Acceptor::new(Keys::new(chain()), AcceptorOptions { compat, ..Default::default() }).unwrap()
 }
 
@@ -131,7 +131,7 @@ fn rustls_alone() -> Arc<rustls::ServerConfig> {
 #[test]
 fn verdicts_agree_with_what_the_stacks_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (strict, cc3220, alone) = (acceptor(Compat::Strict), acceptor(Compat::Cc3220), rustls_alone());
+    let (acceptors, alone) = (Compat::ALL.map(acceptor), rustls_alone());
     let config = ProptestConfig { cases: 400, ..ProptestConfig::default() };
     proptest!(config, |(bytes in any_hello())| {
         let hello = Reader::new().push(&bytes).unwrap().unwrap();
@@ -141,9 +141,10 @@ fn verdicts_agree_with_what_the_stacks_do() {
         let retry = hello.speaks(0x0304) && takes && !modern;
         let scheme = hello.signatures.iter().flatten().any(|scheme| (0x0804..=0x0806).contains(scheme));
         prop_assert!(modern == takes || retry && !scheme, "{:?}", hello);
-        prop_assert_eq!(answer(&runtime, &strict, &bytes) == 22, modern, "{:?}", hello);
-        let served = !matches!(verdict(&hello, Compat::Cc3220), Verdict::Refused(_));
-        prop_assert_eq!(answer(&runtime, &cc3220, &bytes) == 22, served, "{:?}", hello);
+        for (level, acceptor) in Compat::ALL.into_iter().zip(&acceptors) {
+            let served = !matches!(verdict(&hello, level), Verdict::Refused(_));
+            prop_assert_eq!(answer(&runtime, acceptor, &bytes) == 22, served, "{} {:?}", level, hello);
+        }
     });
 }
 
