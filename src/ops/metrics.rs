@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::handshakes::Handshakes;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -66,6 +67,8 @@ pub struct Metrics {
     pub turned_away: Family<ReasonLabel, Counter>,
     /// Handshakes by result.
     pub handshakes: Family<HandshakeLabel, Counter>,
+    /// The failed ones in words, for `/handshakes`.
+    pub failed_handshakes: Handshakes,
     /// Lines answered with what the peer hoped for.
     pub thanked: Family<PortLabel, Counter>,
     /// Lines answered `!OK`.
@@ -112,6 +115,7 @@ impl Default for Metrics {
             open,
             turned_away,
             handshakes,
+            failed_handshakes: Handshakes::default(),
             thanked,
             refused,
             batch_rows: Rows(batch_rows),

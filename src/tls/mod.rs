@@ -15,6 +15,7 @@ mod acceptor;
 mod chain;
 mod check;
 mod compat;
+mod element;
 mod failure;
 mod keys;
 mod local;
@@ -25,7 +26,9 @@ mod stream;
 
 pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
 pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files};
+pub use check::{MAX_CERTIFICATES, MAX_CHAIN_BYTES};
 pub use compat::CompatStream;
+pub use element::Element;
 pub use failure::{Alert, Failure};
 pub use keys::Keys;
 pub use local::{LocalFiles, ensure_local};
