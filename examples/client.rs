@@ -209,7 +209,8 @@ fn send(server: &Server, count: u32, packet: &Packet) -> Result<(), Fault> {
     let mut refused = 0;
     for number in 0..count {
         let reply = meter.exchange(&packet.line(number))?;
-        refused += u32::from(!reply.starts_with("Thank you"));
+        // The words of thanks can be configured, those of a refusal cannot.
+        refused += u32::from(reply.starts_with("!OK"));
     }
     if refused > 0 { Err(Fault::Refused { refused, count }) } else { Ok(()) }
 }

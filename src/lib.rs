@@ -7,11 +7,13 @@
 //! - [`server`]: bind, accept, limits, drain: joins the rooms below
 //! - [`meter`], [`confirm`]: what is said on ports 38981 and 38979
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
+//! - [`acme`]: the RSA certificate: ordered, kept, renewed
 //! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS
 //! - [`store`]: one interface, two engines
 //! - [`protocol`]: pure: bytes to messages and back
 //! - [`ops`]: logs, metrics, health
 
+pub mod acme;
 pub mod cli;
 pub mod config;
 pub mod confirm;

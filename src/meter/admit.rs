@@ -15,7 +15,7 @@ const SWEEP_ABOVE: usize = 10_000;
 pub enum Creation {
     /// `!OK unknown id 17`.
     Reject,
-    /// The device is made, [`CREATED_PER_PEER_AND_HOUR`] at most.
+    /// The device is made; how many one address may make in an hour is bounded.
     Create(Box<DefaultKeyedRateLimiter<IpAddr>>),
 }
 

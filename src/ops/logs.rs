@@ -96,7 +96,13 @@ fn levels(level: LevelFilter) -> LogSpecification {
         LevelFilter::Debug => LevelFilter::Info,
         LevelFilter::Trace => LevelFilter::Trace,
     };
-    LogSpecification::builder().default(others).module("m0v", level).build()
+    let mut levels = LogSpecification::builder();
+    levels.default(others).module("m0v", level);
+    // Below `info` these log what they send and receive: parameters, e-mails, key authorizations.
+    for talkative in ["tokio_postgres", "rustls_acme"] {
+        levels.module(talkative, others.min(LevelFilter::Info));
+    }
+    levels.build()
 }
 
 fn write_text(out: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
@@ -225,6 +231,7 @@ mod tests {
             let spec = levels(level);
             let loudest = |target| Level::iter().filter(|level| spec.enabled(*level, target)).max();
             assert_eq!((loudest("m0v::tls"), loudest("rustls")), (ours, others), "{level}");
+            assert!(loudest("tokio_postgres::query") <= Some(Level::Info), "{level}");
         }
     }
 

@@ -93,7 +93,7 @@ fn every_fault_of_a_chain_from_files_is_one_clear_sentence() {
         }
     };
     let stranger = authority.issue(site.folder(), &PKCS_RSA_SHA256, 2000, 4000);
-    refused(&Files { chain: good.chain.clone(), key: stranger.key }, "not the key of");
+    refused(&Files { chain: good.chain.clone(), key: stranger.key }, "not the key");
     refused(&authority.issue(site.folder(), &PKCS_RSA_SHA256, 2000, 2001), "expired");
     refused(&authority.issue(site.folder(), &PKCS_ECDSA_P256_SHA256, 2000, 4000), "rsa");
     refused(&Files { chain: site.folder().join("nowhere.pem"), key: good.key.clone() }, "nowhere.pem");
@@ -105,7 +105,7 @@ fn every_fault_of_a_chain_from_files_is_one_clear_sentence() {
     fs::write(&mixed, format!("{leaf}{}", other.pem)).expect("writes a chain");
     refused(&Files { chain: mixed.clone(), key: good.key.clone() }, "sign");
     fs::write(&mixed, format!("{}{leaf}", authority.pem)).expect("writes a chain");
-    refused(&Files { chain: mixed, key: good.key }, "leaf");
+    refused(&Files { chain: mixed, key: good.key }, "first");
 }
 
 /// A CA that lives as long as a test.

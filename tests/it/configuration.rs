@@ -176,7 +176,7 @@ key_value = "xyzzy-key"
 onboarding_token = "xyzzy-onboarding"
 broker_token = "xyzzy-broker"
 [acme]
-eab_kid = "kid-1"
+eab_kid = "key-1"
 eab_key = "eHl6enktZWFiLWtleQ"
 [log]
 level = "trace"
@@ -226,10 +226,10 @@ fn password_of(url: &str) -> Option<String> {
 
 #[test]
 fn logs_go_to_files_and_are_rotated() {
-    let extra = "[log]\ndir = \"logs\"\nrotate_bytes = 4096\nkeep = 2\nlevel = \"debug\"";
+    let extra = "[log]\ndir = \"logs\"\nrotate_bytes = 5000\nkeep = 2\nlevel = \"debug\"";
     let site = Site::with(Engine::Embedded, extra);
     let mut server = site.start_with_device();
-    for _ in 0..30 {
+    for _ in 0..60 {
         server.meter().thanked(r#"{"id":17,"status":true}"#);
     }
     assert_eq!(server.stop().code(), Some(0));

@@ -1,11 +1,13 @@
 //! Bad luck around the server: no descriptors, no space, no database.
 
 use crate::{
+    admin,
     client::{Client, tcp},
     database::with_user,
     harness::{Engine, PATIENCE, Server, Site, eventually, run_tool, skip},
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
     net::TcpStream,
@@ -13,36 +15,66 @@ use std::{
     process::Stdio,
 };
 
-on_both_stores![serves_again_after_running_out_of_descriptors];
+on_both_stores![
+    serves_again_after_running_out_of_descriptors,
+    a_start_with_few_descriptors_serves_as_many_as_fit,
+];
 
 const LINE: &str = r#"{"id":17,"status":true,"voltage":231.4}"#;
 const UNAVAILABLE: &str = "!OK database unavailable, try again";
 const BUSY: &str = "!OK busy, try again";
 
 fn serves_again_after_running_out_of_descriptors(engine: Engine) {
-    const DESCRIPTORS: usize = 64;
-    let extra = "[database]\nmax_connections = 2\n[limits]\nhandshake_timeout = 300";
-    let site = Site::with(engine, extra).wrapped_in(&["prlimit", "--nofile=64:64"]);
-    let mut server = site.start();
-    let add = site.run(&["pub", "add", "--id", "17"]);
-    add.succeeded();
+    let site = Site::with(engine, "[limits]\nhandshake_timeout = 300");
+    let mut server = site.start_with_device();
     let mut early = server.meter();
     early.thanked(LINE);
 
-    let silent: Vec<TcpStream> =
-        (0..200).map(|_| tcp(server.meter_addr(), PATIENCE).expect("the kernel takes it")).collect();
-    // It takes as many as it can serve beside its own files; the rest waits in the kernel's queue.
-    eventually("the server to be full", || {
-        let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).ok()?.count();
-        (open > DESCRIPTORS / 2).then_some(())
+    // Taken away while it runs, because it takes no more connections than fit what it finds at its start.
+    let open = descriptors(&server);
+    let limit = 10 + (0..).find(|number| !open.contains(number)).expect("one is free");
+    let pid = server.pid().to_string();
+    run_tool("prlimit", &["--pid", &pid, &format!("--nofile={limit}:")]).succeeded();
+    let silent = crowd(&server, 50);
+    eventually("the server to run out of descriptors", || {
+        let open = descriptors(&server);
+        (0..limit).all(|number| open.contains(&number)).then_some(())
     });
-    early.thanked(LINE);
+    let reply = early.ask(LINE);
+    assert!(["Thank you", UNAVAILABLE, BUSY].contains(&reply.as_str()), "{reply}");
     assert!(server.is_running());
 
     drop(silent);
     eventually("the server to serve again", || served(&server));
-    early.thanked(LINE);
+    eventually("the early client to be thanked", || (early.ask(LINE) == "Thank you").then_some(()));
     assert!(server.stderr().len() < 1_000_000, "the log is flooded");
+}
+
+fn a_start_with_few_descriptors_serves_as_many_as_fit(engine: Engine) {
+    let extra = "[database]\nmax_connections = 2\n[limits]\nhandshake_timeout = 300";
+    let site = Site::with(engine, extra).wrapped_in(&["prlimit", "--nofile=64:64"]);
+    let mut server = site.start_with_device();
+    let mut early = server.meter();
+    early.thanked(LINE);
+    let silent = crowd(&server, 200);
+    for _ in 0..20 {
+        early.thanked(LINE);
+    }
+    assert!(server.is_running());
+    drop(silent);
+    eventually("the server to serve again", || served(&server));
+    early.thanked(LINE);
+}
+
+/// The numbers of the server's open descriptors.
+fn descriptors(server: &Server<'_>) -> BTreeSet<u32> {
+    let entries = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("our own child");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Connections that never say anything.
+fn crowd(server: &Server<'_>, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| tcp(server.meter_addr(), PATIENCE).expect("the kernel takes it")).collect()
 }
 
 /// Sends a packet over a new connection; `None` unless it was thanked.
@@ -153,18 +185,21 @@ fn a_database_that_goes_and_comes_back_is_told_and_used_again() {
             assert!(meter.ask(r#"{"id":17}"#).contains("status"), "a bad line is bad at any time");
         }
         assert_eq!(server.meter().ask(LINE), UNAVAILABLE, "on a new connection, after {way}");
-        assert!(crate::admin::get(&server, "/readyz").starts_with("HTTP/1.1 503"), "after {way}");
-        assert!(crate::admin::get(&server, "/healthz").starts_with("HTTP/1.1 200"), "after {way}");
+        eventually("unreadiness", || says(&server, "/readyz", "503"));
+        says(&server, "/healthz", "200").expect("healthy, whatever the database does");
         cluster.restart();
         eventually("packets to be stored again", || (meter.ask(LINE) == "Thank you").then_some(()));
         thanked += 2;
-        eventually("readiness", || {
-            crate::admin::get(&server, "/readyz").starts_with("HTTP/1.1 200").then_some(())
-        });
+        eventually("readiness", || says(&server, "/readyz", "200"));
         assert_eq!(app.ask(r#"{"deviceName":"a","ssid":"b","hash":1}"#), "OK", "after {way}");
     }
     assert_eq!(site.packets().len(), thanked);
     assert!(server.is_running());
+}
+
+/// Whether the admin port answers with this status.
+fn says(server: &Server<'_>, path: &str, status: &str) -> Option<()> {
+    admin::get(server, path).starts_with(&format!("HTTP/1.1 {status}")).then_some(())
 }
 
 /// A tmpfs of a few megabytes, unmounted when dropped.

@@ -18,7 +18,7 @@ const BAD_LINES: &[(&[u8], &str)] = &[
     // Not an object.
     (b"{", ""),
     (b"}", ""),
-    (b"{}", "status"),
+    (b"{}", ""),
     (b"[]", ""),
     (b"[{\"id\":17,\"status\":true}]", ""),
     (b"null", ""),
@@ -39,7 +39,7 @@ const BAD_LINES: &[(&[u8], &str)] = &[
     (b"{\"id\":17,\"status\":true,\"a\":\"\xff\xfe\"}", ""),
     (b"{\"id\":17,\"status\":true,\"a\":\"\xc3\"}", ""),
     (b"{\"id\":17,\"status\":true,\"a\":\"\xed\xa0\x80\"}", ""),
-    (b"\xef\xbb\xbf", ""),
+    (b"\xef\xbb\xbf{\"id\":17,\"status\":true}", ""),
     (b"\xff", ""),
     (b"\x00", ""),
     (b"{\"id\":17,\"status\":true,\"a\":\"\x07\"}", ""),

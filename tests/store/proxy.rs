@@ -1,4 +1,4 @@
-//! A wire between m0v and PostgreSQL that can be cut at a COMMIT.
+//! A wire between m0v and PostgreSQL that can be cut at a COMMIT, or spoil a BEGIN.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to the next COMMIT that passes.
+/// What happens to the next COMMIT (or BEGIN) that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// It does not arrive.
@@ -20,10 +20,13 @@ pub(crate) enum Cut {
     AfterIt,
     /// The client is cut off at once; it arrives a while later.
     BeforeItButItArrivesLate,
+    /// Not a cut: the next BEGIN fails, what was sent behind it arrives.
+    SpoilBegin,
 }
 
 /// The message as tokio-postgres sends it: type, length, text, NUL.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+const BEGIN: &[u8] = b"BEGIN ISOLATION";
 
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -72,9 +75,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
-                let Some(bytes) = read.ok().filter(|count| *count > 0).map(|count| &up[..count]) else { return };
-                let is_commit = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
-                let cut = if is_commit { next.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
+                let Some(bytes) = read.ok().filter(|count| *count > 0).map(|count| &mut up[..count]) else { return };
+                let cut = due(bytes, &next);
                 match cut {
                     Some(Cut::BeforeIt) => return,
                     Some(Cut::AfterIt) => {
@@ -89,6 +91,11 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
                         assert!(server.read(&mut down).await.is_ok_and(|count| count > 0), "the server answers");
                         return;
                     }
+                    Some(Cut::SpoilBegin) => {
+                        let place = find(bytes, BEGIN).expect("it is due");
+                        bytes[place..place + 5].copy_from_slice(b"BEGUN");
+                        server.write_all(bytes).await.expect("the server is there");
+                    }
                     None => if server.write_all(bytes).await.is_err() { return },
                 }
             }
@@ -98,4 +105,15 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
             }
         }
     }
+}
+
+/// Takes the cut that is ordered, if its moment has come.
+fn due(bytes: &[u8], next: &Mutex<Option<Cut>>) -> Option<Cut> {
+    let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+    let moment = if *next == Some(Cut::SpoilBegin) { BEGIN } else { COMMIT };
+    find(bytes, moment).and_then(|_| next.take())
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
 }

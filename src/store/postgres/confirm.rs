@@ -10,7 +10,7 @@
 
 use super::{
     super::{Confirmed, Micros, StoreError},
-    connect::Fault,
+    fault::Fault,
     pubs::FREE_ID,
     time::Timestamp,
 };

@@ -2,7 +2,7 @@
 
 use super::{
     super::{StoreError, migration},
-    connect::Fault,
+    fault::Fault,
 };
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Client;

@@ -1,12 +1,14 @@
 //! PostgreSQL. A pool for what is asked now and then, one connection of its own for each
 //! writer lane.
 //!
-//! `connect` makes connections and settles their sessions, `tls` says whom to trust, `sqlstate`
-//! what an error means; `migrate` and `partition` keep the schema; `lane`, `confirm` and `pubs`
-//! are the work.
+//! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
+//! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
+//! `partition` keep the schema; `lane`, `confirm` and `pubs` are the work.
 
+mod checkout;
 mod confirm;
 mod connect;
+mod fault;
 mod lane;
 mod migrate;
 mod partition;
@@ -18,8 +20,10 @@ mod tls;
 use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
-use connect::{Checkout, Dialer, Fault};
+use checkout::Checkout;
+use connect::Dialer;
 use deadpool_postgres::Pool;
+use fault::Fault;
 use std::{
     fmt,
     future::Future,

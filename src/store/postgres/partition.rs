@@ -1,6 +1,6 @@
 //! Monthly partitions of `packet` (UTC): last month's, this one's and the next three.
 
-use super::connect::Fault;
+use super::fault::Fault;
 use deadpool_postgres::ClientWrapper;
 
 /// Nodes that keep up together queue on this advisory lock ("m0v", 2).

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Pub, StoreError},
-    connect::Fault,
+    fault::Fault,
     time::Timestamp,
 };
 use crate::protocol::packet::PubRef;

@@ -3,13 +3,13 @@
 use super::{
     super::{
         super::{Outcome, PacketRow, StoreError},
-        connect::{Dialer, Fault},
+        connect::{Dialer, Wire, drive},
+        fault::Fault,
         sqlstate::{Remedy, describe, remedy_of},
     },
     columns::{Columns, Parameter, extras},
 };
-use deadpool_postgres::ClientWrapper;
-use tokio_postgres::{Statement, error::SqlState};
+use tokio_postgres::{Client, Statement, error::SqlState};
 
 /// The isolation level is a mark: `PUT` and `TURN` do nothing under any other. The messages
 /// are sent without waiting for one another, so if BEGIN alone failed (cancelled by someone),
@@ -71,20 +71,6 @@ const LAST: &str = "SELECT batch, writer FROM ingest WHERE node = $1 AND lane = 
 /// not change with what the statistics happen to say. Every look-up has its index.
 const PLANNING: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
 
-/// Why an attempt failed before COMMIT was sent: nothing of it is stored.
-pub(super) enum Setback {
-    /// The database or the way to it.
-    Fault(Fault),
-    /// Someone else took the number.
-    Overtaken,
-}
-
-impl<F: Into<Fault>> From<F> for Setback {
-    fn from(fault: F) -> Self {
-        Self::Fault(fault.into())
-    }
-}
-
 /// Whose batches these are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
@@ -96,9 +82,8 @@ pub(super) struct Name {
 
 /// A connection between two batches.
 pub(super) struct Link {
-    client: ClientWrapper,
-    name: Name,
-    put: Statement,
+    wire: Wire,
+    desk: Desk,
     /// The number last committed, and by whom.
     pub(super) last: i64,
     pub(super) last_writer: i64,
@@ -107,13 +92,57 @@ pub(super) struct Link {
 impl Link {
     /// Connects and learns the last number.
     pub(super) async fn open(dialer: &Dialer, name: Name) -> Result<Self, StoreError> {
-        let client = dialer.dial().await?;
-        Self::begin_with(client, name).await.map_err(|fault| fault.explain(dialer.target()))
+        let (client, mut wire) = dialer.dial().await?;
+        let (desk, last, last_writer) = drive(&mut wire, Desk::open(client, name))
+            .await
+            .map_err(|fault| fault.explain(dialer.target()))?;
+        Ok(Self { wire, desk, last, last_writer })
     }
 
-    async fn begin_with(client: ClientWrapper, name: Name) -> Result<Self, Fault> {
-        client.batch_execute(PLANNING).await?;
-        let put = client.prepare(&PUT.replace("{TURN}", TURN)).await?;
+    /// Does everything but COMMIT: one round trip when all rows are new. `None` if another
+    /// writer has taken the number.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(super) async fn write(
+        &mut self,
+        rows: &[PacketRow],
+        columns: &mut Columns,
+    ) -> Result<Option<Vec<Outcome>>, Fault> {
+        drive(&mut self.wire, self.desk.write(self.last + 1, rows, columns)).await
+    }
+
+    /// Makes it durable and visible.
+    ///
+    /// # Errors
+    /// It may be stored all the same.
+    pub(super) async fn commit(&mut self) -> Result<(), Fault> {
+        drive(&mut self.wire, async { Ok(self.desk.client.batch_execute("COMMIT").await?) }).await?;
+        self.last += 1;
+        self.last_writer = self.desk.name.writer;
+        Ok(())
+    }
+}
+
+/// The side of the connection where statements are made.
+struct Desk {
+    client: Client,
+    name: Name,
+    put: Statement,
+    put_part: Statement,
+    look: Statement,
+}
+
+impl Desk {
+    async fn open(client: Client, name: Name) -> Result<(Self, i64, i64), Fault> {
+        let put = PUT.replace("{TURN}", TURN);
+        let ((), put, put_part, look) = tokio::try_join!(
+            biased;
+            client.batch_execute(PLANNING),
+            client.prepare(&put),
+            client.prepare(PUT_PART),
+            client.prepare(LOOK),
+        )?;
         client
             .execute(
                 "INSERT INTO ingest (node, lane, batch, writer) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING",
@@ -122,20 +151,19 @@ impl Link {
             .await?;
         let row = client.query_one(LAST, &[&name.node, &name.lane]).await?;
         let (last, last_writer) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(Self { client, name, put, last, last_writer })
+        Ok((Self { client, name, put, put_part, look }, last, last_writer))
     }
 
-    /// Does everything but COMMIT: one round trip when all rows are new.
-    pub(super) async fn write(
+    async fn write(
         &self,
+        number: i64,
         rows: &[PacketRow],
         columns: &mut Columns,
-    ) -> Result<Vec<Outcome>, Setback> {
+    ) -> Result<Option<Vec<Outcome>>, Fault> {
         columns.fill(rows);
         let extra = extras(rows);
         let [a, b, c, d, e, f, g] = columns.parameters(&extra);
         let Name { node, lane, writer } = self.name;
-        let number = self.last + 1;
         let parameters: [Parameter<'_>; 11] = [&node, &lane, &writer, &number, a, b, c, d, e, f, g];
         let (begun, put) = tokio::join!(
             biased;
@@ -144,41 +172,35 @@ impl Link {
         );
         begun?;
         match put {
-            Ok(count) if usize::try_from(count) == Ok(rows.len()) => Ok(vec![Outcome::Stored; rows.len()]),
+            Ok(count) if usize::try_from(count) == Ok(rows.len()) => {
+                Ok(Some(vec![Outcome::Stored; rows.len()]))
+            }
             Ok(_) => {
                 let last = self.client.query_one(LAST, &[&node, &lane]).await?;
                 if (last.try_get::<_, i64>(0)?, last.try_get::<_, i64>(1)?) != (number, writer) {
-                    return Err(Setback::Overtaken);
+                    return Ok(None);
                 }
-                Ok(self.look(columns, &extra).await?)
+                self.look(columns, &extra).await.map(Some)
             }
             Err(error) if remedy_of(&error) == Remedy::RejectRow => {
                 self.client.batch_execute("ROLLBACK").await?;
-                self.write_in_parts(rows, columns).await
+                self.write_in_parts(number, rows, columns).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Makes it durable and visible.
-    pub(super) async fn commit(&mut self) -> Result<(), Fault> {
-        self.client.batch_execute("COMMIT").await?;
-        self.last += 1;
-        self.last_writer = self.name.writer;
-        Ok(())
-    }
-
     /// Some row is at fault: halves the batch, each part under a savepoint, until it stands alone.
     async fn write_in_parts(
         &self,
+        number: i64,
         rows: &[PacketRow],
         columns: &mut Columns,
-    ) -> Result<Vec<Outcome>, Setback> {
+    ) -> Result<Option<Vec<Outcome>>, Fault> {
         let Name { node, lane, writer } = self.name;
-        let number = self.last + 1;
         self.client.batch_execute(BEGIN).await?;
         if self.client.execute(TURN, &[&node, &lane, &writer, &number]).await? == 0 {
-            return Err(Setback::Overtaken);
+            return Ok(None);
         }
         let mut outcomes = Vec::with_capacity(rows.len());
         let mut parts = vec![rows];
@@ -199,17 +221,16 @@ impl Link {
                         }
                     }
                 }
-                Err(fault) => return Err(fault.into()),
+                Err(fault) => return Err(fault),
             }
         }
-        Ok(outcomes)
+        Ok(Some(outcomes))
     }
 
     async fn write_part(&self, part: &[PacketRow], columns: &mut Columns) -> Result<Vec<Outcome>, Fault> {
         columns.fill(part);
         let extra = extras(part);
-        let put = self.client.prepare_cached(PUT_PART).await?;
-        let count = self.client.execute(&put, &columns.parameters(&extra)).await?;
+        let count = self.client.execute(&self.put_part, &columns.parameters(&extra)).await?;
         if usize::try_from(count) == Ok(part.len()) {
             return Ok(vec![Outcome::Stored; part.len()]);
         }
@@ -221,8 +242,7 @@ impl Link {
         columns: &Columns,
         extra: &Option<Vec<Option<&str>>>,
     ) -> Result<Vec<Outcome>, Fault> {
-        let look = self.client.prepare_cached(LOOK).await?;
-        let row = self.client.query_one(&look, &columns.parameters(extra)).await?;
+        let row = self.client.query_one(&self.look, &columns.parameters(extra)).await?;
         let verdicts: Vec<i32> = row.try_get(0)?;
         Ok(verdicts
             .into_iter()

@@ -14,7 +14,7 @@ use super::{
 };
 use async_trait::async_trait;
 use columns::Columns;
-use link::{Link, Name, Setback};
+use link::{Link, Name};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
@@ -69,12 +69,12 @@ impl PostgresLane {
                 return Ok(outcomes);
             }
             let outcomes = match link.write(rows, &mut self.columns).await {
-                Ok(outcomes) => outcomes,
-                Err(Setback::Overtaken) => {
+                Ok(Some(outcomes)) => outcomes,
+                Ok(None) => {
                     self.warn_overtaken();
                     continue; // a new connection learns the number
                 }
-                Err(Setback::Fault(fault)) => {
+                Err(fault) => {
                     let again = was_kept || fault.is_collision();
                     let error = fault.explain(self.dialer.target());
                     if again && error.is_transient() {
@@ -102,7 +102,7 @@ impl PostgresLane {
     }
 
     /// While a batch's fate is unknown, knocks until the deadline; else says at once what is wrong.
-    async fn connect(&self) -> Result<Link, StoreError> {
+    async fn connect(&mut self) -> Result<Link, StoreError> {
         loop {
             match Link::open(&self.dialer, self.name).await {
                 Err(error) if self.pending.is_some() && error.is_transient() => sleep(SETTLE_PAUSE).await,
