@@ -68,7 +68,11 @@ pub(super) fn check_chain(
     Ok(())
 }
 
-fn check_certificate(file: &Path, cert: &X509Certificate<'_>, now: SystemTime) -> Result<(), ChainError> {
+pub(super) fn check_certificate(
+    file: &Path,
+    cert: &X509Certificate<'_>,
+    now: SystemTime,
+) -> Result<(), ChainError> {
     let fault = |what: String| Err(ChainError::new(file, format!("{} {what}", cert.subject())));
     match cert.public_key().parsed() {
         Ok(PublicKey::RSA(key)) if rsa_bits(key.modulus) >= MIN_RSA_BITS => {}
