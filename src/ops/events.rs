@@ -38,7 +38,7 @@ impl Connection {
 
     /// TLS is up.
     pub fn established(&self, session: &Session) {
-        self.count_handshake(HandshakeLabel {
+        self.count_handshake(&HandshakeLabel {
             port: self.port,
             stack: session.stack.as_str(),
             level: session.level.map_or("", Compat::as_str),
@@ -109,7 +109,7 @@ impl Connection {
 
     fn count_failure(&self, outcome: &'static str) {
         let port = self.port;
-        self.count_handshake(HandshakeLabel {
+        self.count_handshake(&HandshakeLabel {
             port,
             stack: "none",
             level: "",
@@ -119,8 +119,8 @@ impl Connection {
         });
     }
 
-    fn count_handshake(&self, label: HandshakeLabel) {
-        self.metrics.handshakes.get_or_create(&label).inc();
+    fn count_handshake(&self, label: &HandshakeLabel) {
+        self.metrics.handshakes.get_or_create(label).inc();
     }
 }
 

@@ -152,7 +152,7 @@ impl Watch {
 
     fn serve(&mut self, chain: CertifiedChain, warnings: &[Warning], asked: bool) {
         // A chain that serves without its root is looked at until the root is there.
-        self.pending = chain.missing_root().and(self.pending.take()).map(Pending::tried);
+        self.pending = chain.missing_root().and_then(|_| self.pending.take()).map(Pending::tried);
         let current = self.keys.current();
         if chain.certificates() == current.certificates() {
             let level = if asked { log::Level::Info } else { log::Level::Debug };

@@ -95,7 +95,7 @@ impl Acceptor {
         let allowed = options.compat;
         let modern = Modern::new(Arc::clone(&keys), &options)?;
         let levels = Compat::ALL.into_iter().skip(1).filter(|level| *level <= allowed);
-        let compat = levels.map(|level| CompatStack::new(level, Arc::clone(&keys), &options));
+        let compat = levels.map(move |level| CompatStack::new(level, Arc::clone(&keys), &options));
         let compat = compat.collect::<Result<_, _>>()?;
         Ok(Self { stacks: Some(Stacks { allowed, modern, compat }) })
     }

@@ -19,10 +19,13 @@ mod crashes;
 mod faults;
 mod foreign;
 mod framing;
+mod handshakes;
 mod limits;
 mod packets;
 mod refusals;
 mod story;
+mod swap;
+mod tools;
 
 #[path = "../support/postgres.rs"]
 mod postgres;

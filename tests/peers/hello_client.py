@@ -198,7 +198,9 @@ def talk_twice(options, suites, extensions):
     if not session.tls_1_0_tickets:
         raise ValueError("the server gave no ticket")
     ticket = session.tls_1_0_tickets[0].ticket
-    options.port = options.resume_port or options.port
+    if options.other_port:
+        # Another section's: it must not know the ticket, and tlslite-ng need not expect that it does.
+        options.port, session = options.other_port, None
     talk(options, suites, extensions + [(SESSION_TICKET, ticket)], session)
 
 
@@ -216,7 +218,7 @@ def parse_options():
     parser.add_argument("--garble", action="store_true", help="send a premaster secret and Finished of random bytes")
     parser.add_argument("--until-closed", action="store_true", help="then send QUIT and wait for close_notify")
     parser.add_argument("--resume", action="store_true", help="connect again with the ticket of the first time")
-    parser.add_argument("--resume-port", type=int, help="connect to this port the second time")
+    parser.add_argument("--other-port", type=int, help="with --resume: offer the ticket there, and want a full handshake")
     parser.add_argument("--version", help="hex, such as 0301 for TLS 1.0; default: the variant's")
     parser.add_argument("--line", action="append", default=[], help="a line to send; may be repeated")
     parser.add_argument("--print-hello", action="store_true", help="print the record in hex and stop")

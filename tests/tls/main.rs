@@ -6,6 +6,7 @@ mod chains;
 mod hellos;
 mod levels;
 mod local;
+mod notes;
 mod server;
 mod sockets;
 mod stacks;

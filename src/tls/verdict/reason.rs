@@ -38,7 +38,7 @@ impl Reason {
 
     /// The alert a refused client is sent (RFC 8446 §6.2).
     #[must_use]
-    pub(in super::super) const fn alert(&self) -> u8 {
+    pub const fn alert(&self) -> u8 {
         match self.decisive() {
             Lack::Version(_) => 70,
             Lack::NullCompression | Lack::UncompressedPoints => 47,
