@@ -159,6 +159,7 @@ impl Stacks {
         };
         *seen = Some(Offer::of(&hello));
         let limit = hello.fragment_limit();
+        let tickets = hello.takes_long_ticket_nonces();
         let verdict = verdict(&hello, self.allowed);
         let at = |level: Compat| self.compat.iter().find(|stack| stack.level() == level);
         match verdict {
@@ -171,7 +172,7 @@ impl Stacks {
                 Ok((Stream::Compat(stream), session))
             }
             Verdict::Modern | Verdict::Compat(_) => {
-                let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit).await?;
+                let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit, tickets).await?;
                 Ok((Stream::Modern(stream), session))
             }
         }

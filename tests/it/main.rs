@@ -16,6 +16,7 @@ mod commands;
 mod configuration;
 mod confirm;
 mod crashes;
+mod devices;
 mod faults;
 mod foreign;
 mod framing;

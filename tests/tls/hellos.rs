@@ -123,6 +123,16 @@ fn extensions_of_modern_clients_are_read() {
 }
 
 #[test]
+fn wolfssl_is_known_by_its_empty_session_id() {
+    for name in
+        ["openssl-3.0-tls13", "python-3.11", "curl-7.88", "go-1.19", "wolfssl-5.5-tls12", "mbedtls-2.28"]
+    {
+        assert!(read(&recorded(name)).takes_long_ticket_nonces(), "{name}");
+    }
+    assert!(!read(&recorded("wolfssl-5.5")).takes_long_ticket_nonces());
+}
+
+#[test]
 fn a_refusal_is_said_in_words() {
     let Verdict::Refused(reason) = verdict(&read(&recorded("rc4-only")), Compat::Cc3220) else {
         panic!("an RC4-only hello must be refused");

@@ -116,6 +116,15 @@ impl ClientHello {
         }
     }
 
+    /// Whether the client can read a TLS 1.3 ticket of rustls, whose nonce has 32 bytes: wolfSSL keeps 8
+    /// unless built otherwise, and ends the connection over it. Of the stacks that offer TLS 1.3, it is
+    /// the one that leaves the session id empty (no middlebox mode, RFC 8446 §D.4); one that could have
+    /// read the ticket merely does not resume.
+    #[must_use]
+    pub fn takes_long_ticket_nonces(&self) -> bool {
+        !self.speaks(0x0304) || self.session_id_len > 0
+    }
+
     /// The largest record content the client wants to be sent, if it says so.
     #[must_use]
     pub fn fragment_limit(&self) -> Option<usize> {
