@@ -1,7 +1,9 @@
 //! One file per subcommand; here is what they share: the words of the command line, exit codes,
 //! and the two ways of saying something.
 
+mod chain;
 mod check;
+mod hello;
 mod pubs;
 mod serve;
 
@@ -45,6 +47,10 @@ enum Command {
     Serve,
     /// Say what is right and wrong with the configuration and its surroundings, one line each
     Check(check::Args),
+    /// Explain a captured TLS ClientHello: what the device can do, and what each compat level makes of it
+    Hello(hello::Args),
+    /// Assemble leaf, intermediates and root in the order that devices want, verified, on stdout
+    Chain(chain::Args),
     /// Add and show devices, as the id and hash they send
     #[command(subcommand)]
     Pub(pubs::Command),
@@ -79,8 +85,17 @@ pub fn run(
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error),
     };
-    let environment: Environment = variables.into_iter().collect();
     let command = cli.command.unwrap_or(Command::Serve);
+    // These look at files alone, and work without a configuration or beside a wrong one.
+    let done = match &command {
+        Command::Hello(args) => Some(hello::run(args)),
+        Command::Chain(args) => Some(chain::run(args)),
+        Command::Serve | Command::Check(_) | Command::Pub(_) => None,
+    };
+    if let Some(done) = done {
+        return done.unwrap_or_else(|error| failed(&error));
+    }
+    let environment: Environment = variables.into_iter().collect();
     let loaded = match Config::load(cli.config.as_deref(), environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -90,10 +105,12 @@ pub fn run(
             return ExitCode::from(code);
         }
     };
-    execute(command, loaded).unwrap_or_else(|error| {
-        complain(format_args!("m0v: {error}"));
-        ExitCode::FAILURE
-    })
+    execute(command, loaded).unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    complain(format_args!("m0v: {error}"));
+    ExitCode::FAILURE
 }
 
 fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
@@ -104,6 +121,8 @@ fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
             Command::Serve => serve::run(loaded).await,
             Command::Check(args) => check::run(args, loaded).await,
             Command::Pub(command) => pubs::run(command, loaded).await,
+            Command::Hello(args) => hello::run(&args),
+            Command::Chain(args) => chain::run(&args),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{ClientCert, Config, ProxyProtocol};
+use super::{ClientCert, Compat, Config, ProxyProtocol};
 
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
@@ -38,6 +38,17 @@ impl Config {
         }
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        match self.tls.compat {
+            Compat::Strict | Compat::Cc3220 => {}
+            Compat::Cbc => found.push(
+                "[tls] compat = \"cbc\": suites with CBC are served to devices that have no AES-GCM".to_owned(),
+            ),
+            Compat::RsaKx => found.push(
+                "[tls] compat = \"rsa-kx\" is weak: what a device says with static RSA can be read by whoever \
+                 gets the server's key later, and TLS 1.0 and 1.1 rest on SHA-1 and MD5"
+                    .to_owned(),
+            ),
         }
         if self.database.allow_unsafe {
             found.push("[database] allow_unsafe: a reading that was thanked for can be lost".to_owned());

@@ -1,13 +1,14 @@
 //! The operator's port: plain HTTP, meant for 127.0.0.1.
 
+use super::handshakes::Failed;
 use super::health::Health;
 use super::metrics::Metrics;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 pub struct Admin {
     /// Behind `/readyz`.
     pub health: Arc<Health>,
-    /// Behind `/metrics`.
+    /// Behind `/metrics` and `/handshakes`.
     pub metrics: Arc<Metrics>,
     /// Where the port listens.
     pub addresses: Arc<[IpAddr]>,
@@ -28,6 +29,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/handshakes", get(handshakes))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin.addresses), own_host_only))
         .with_state(admin)
 }
@@ -42,6 +44,11 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], admin.metrics.encode()).into_response()
+}
+
+/// The last failed handshakes, newest first.
+async fn handshakes(State(admin): State<Admin>) -> Json<Vec<Failed>> {
+    Json(admin.metrics.failed_handshakes.last())
 }
 
 /// Refuses a Host that is neither localhost nor an address we listen on: a web page on a name

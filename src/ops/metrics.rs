@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::handshakes::Handshakes;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +33,8 @@ pub struct HandshakeLabel {
     pub port: &'static str,
     /// `rustls`, `s2n-tls`, `none`.
     pub stack: &'static str,
+    /// The `compat` level of s2n-tls; empty on rustls and when it failed.
+    pub level: &'static str,
     /// `TLSv1.2`, …; empty when it failed.
     pub version: &'static str,
     /// The IANA name; empty when it failed.
@@ -64,6 +67,8 @@ pub struct Metrics {
     pub turned_away: Family<ReasonLabel, Counter>,
     /// Handshakes by result.
     pub handshakes: Family<HandshakeLabel, Counter>,
+    /// The failed ones in words, for `/handshakes`.
+    pub failed_handshakes: Handshakes,
     /// Lines answered with what the peer hoped for.
     pub thanked: Family<PortLabel, Counter>,
     /// Lines answered `!OK`.
@@ -110,6 +115,7 @@ impl Default for Metrics {
             open,
             turned_away,
             handshakes,
+            failed_handshakes: Handshakes::default(),
             thanked,
             refused,
             batch_rows: Rows(batch_rows),

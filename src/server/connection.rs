@@ -151,16 +151,18 @@ async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connecti
     if let Err(error) = tcp.set_nodelay(true) {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
+    let mut offer = None;
     let shaken = tokio::select! {
         biased;
-        shaken = timeout_at(deadline, door.acceptor.accept(tcp)) => shaken,
+        shaken = timeout_at(deadline, door.acceptor.accept_noting(tcp, &mut offer)) => shaken,
         () = house.stop.cancelled() => return,
     };
     let (stream, session) = match shaken {
         Ok(Ok(shaken)) => shaken,
-        Ok(Err(failure)) => return connection.refused(&failure),
-        Err(_) => return connection.handshake_timed_out(house.handshake_timeout),
+        Ok(Err(failure)) => return connection.refused(&failure, offer.as_ref()),
+        Err(_) => return connection.handshake_timed_out(house.handshake_timeout, offer.as_ref()),
     };
+    drop(offer);
     connection.established(&session);
     match &door.service {
         Service::Meter(service) => {

@@ -10,6 +10,7 @@ mod data_dir;
 mod doors;
 mod files;
 mod store;
+mod swap;
 
 use crate::config::Config;
 use crate::net::listen::BindError;
@@ -28,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use certificates::{chain_options, local_dir};
+pub use certificates::{CertificateFiles, chain_options, local_dir};
 pub use data_dir::{DataDirError, running_listeners};
 pub use store::{embedded_file, open as open_store};
 
@@ -94,7 +95,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
-    tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    tasks.spawn(swap::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
     let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;

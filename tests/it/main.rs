@@ -16,13 +16,17 @@ mod commands;
 mod configuration;
 mod confirm;
 mod crashes;
+mod devices;
 mod faults;
 mod foreign;
 mod framing;
+mod handshakes;
 mod limits;
 mod packets;
 mod refusals;
 mod story;
+mod swap;
+mod tools;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
