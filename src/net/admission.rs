@@ -57,7 +57,8 @@ impl Drop for Place {
     }
 }
 
-fn block(peer: IpAddr) -> IpAddr {
+/// What counts as one address.
+pub(super) fn block(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
