@@ -123,6 +123,14 @@ pub(super) async fn watch(
     }
 }
 
+/// Keeps those who wait for a confirmation informed of other processes' until `stop`.
+pub(super) async fn hear(store: Arc<dyn Store>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = store.hear() => {}
+    }
+}
+
 async fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     within(PREPARE_TIMEOUT, store.prepare()).await
 }
