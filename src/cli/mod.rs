@@ -3,9 +3,11 @@
 
 mod chain;
 mod check;
+mod confos;
 mod hello;
 mod pubs;
 mod serve;
+mod subs;
 
 use crate::{
     config::{Config, Environment, Loaded},
@@ -54,6 +56,12 @@ enum Command {
     /// Add and show devices, as the id and hash they send
     #[command(subcommand)]
     Pub(pubs::Command),
+    /// Register users, who own the devices they confirm
+    #[command(subcommand)]
+    Sub(subs::Command),
+    /// Show confirmations, and end conflicts between users
+    #[command(subcommand)]
+    Confo(confos::Command),
 }
 
 /// Why a command failed; said once, on stderr, by [`run`].
@@ -90,7 +98,7 @@ pub fn run(
     let done = match &command {
         Command::Hello(args) => Some(hello::run(args)),
         Command::Chain(args) => Some(chain::run(args)),
-        Command::Serve | Command::Check(_) | Command::Pub(_) => None,
+        Command::Serve | Command::Check(_) | Command::Pub(_) | Command::Sub(_) | Command::Confo(_) => None,
     };
     if let Some(done) = done {
         return done.unwrap_or_else(|error| failed(&error));
@@ -123,8 +131,15 @@ fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
             Command::Pub(command) => pubs::run(command, loaded).await,
             Command::Hello(args) => hello::run(&args),
             Command::Chain(args) => chain::run(&args),
+            Command::Sub(command) => subs::run(command, loaded).await,
+            Command::Confo(command) => confos::run(command, loaded).await,
         }
     })
+}
+
+/// Who gives the command, for `audit`.
+fn operator() -> String {
+    whoami::username().unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// Prints help and version on stdout, and wrong usage on stderr.
@@ -150,7 +165,7 @@ fn complain(line: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, check, pubs};
+    use super::{Cli, Command, check, confos, pubs, subs};
     use clap::{CommandFactory, Parser, error::ErrorKind};
 
     fn parse(line: &str) -> Result<Cli, ErrorKind> {
@@ -197,6 +212,32 @@ mod tests {
     }
 
     #[test]
+    fn reads_users_and_conflicts() {
+        let Some(Command::Sub(subs::Command::Add(add))) =
+            parse("m0v sub add a@b.c --name Ann --phone +49-1").unwrap().command
+        else {
+            panic!("no sub add")
+        };
+        assert_eq!(
+            (add.email.as_str(), add.name.as_deref(), add.phone.as_deref()),
+            ("a@b.c", Some("Ann"), Some("+49-1"))
+        );
+        let Some(Command::Confo(confos::Command::Resolve(resolve))) =
+            parse("m0v confo resolve -5 --owner a@b.c").unwrap().command
+        else {
+            panic!("no confo resolve")
+        };
+        assert_eq!((resolve.hash, resolve.owner.as_str()), (-5, "a@b.c"));
+        for (line, wanted) in [("m0v confo list", false), ("m0v confo list --conflicts", true)] {
+            let Some(Command::Confo(confos::Command::List { conflicts })) = parse(line).unwrap().command
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(conflicts, wanted, "{line}");
+        }
+    }
+
+    #[test]
     fn refuses_what_it_cannot_mean() {
         for (line, kind) in [
             ("m0v sevre", ErrorKind::InvalidSubcommand),
@@ -207,6 +248,10 @@ mod tests {
             ("m0v pub add --id 0", ErrorKind::ValueValidation),
             ("m0v pub add --id -1", ErrorKind::ValueValidation),
             ("m0v pub add --hash 0", ErrorKind::ValueValidation),
+            ("m0v sub add", ErrorKind::MissingRequiredArgument),
+            ("m0v sub add nobody", ErrorKind::ValueValidation),
+            ("m0v confo resolve 5", ErrorKind::MissingRequiredArgument),
+            ("m0v confo resolve x --owner a@b.c", ErrorKind::ValueValidation),
             ("m0v --version", ErrorKind::DisplayVersion),
             ("m0v --help", ErrorKind::DisplayHelp),
         ] {

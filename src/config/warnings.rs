@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{ClientCert, Compat, Config, ProxyProtocol};
+use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
 
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
@@ -9,8 +9,20 @@ impl Config {
     pub fn not_built_yet(&self) -> Vec<String> {
         let default = Self::default();
         let mut asked = Vec::new();
-        if self.api != default.api && !self.api.listen.is_empty() {
-            asked.push("[api]: the HTTPS API is".to_owned());
+        if !self.api.listen.is_empty() {
+            let Api { key_value, onboarding_token, broker_token, issuer_ca, client_cert_header, .. } =
+                &self.api;
+            for (key, is_set) in [
+                ("key_value", key_value.is_some()),
+                ("onboarding_token", onboarding_token.is_some()),
+                ("broker_token", broker_token.is_some()),
+                ("issuer_ca", issuer_ca.is_some()),
+                ("client_cert_header", client_cert_header.is_some()),
+            ] {
+                if is_set {
+                    asked.push(format!("[api] {key}: the routes that need it are"));
+                }
+            }
         }
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
@@ -18,8 +30,9 @@ impl Config {
         if self.acme != default.acme {
             asked.push("[acme]: certificates from an ACME CA are".to_owned());
         }
-        for port in self.ports().iter().filter(|port| port.section != "api") {
-            if port.client_cert != ClientCert::Off {
+        for port in self.ports() {
+            let default = if port.section == "api" { ClientCert::Optional } else { ClientCert::Off };
+            if port.client_cert != default && port.client_cert != ClientCert::Off {
                 asked.push(format!("[{}] client_cert: client certificates are", port.section));
             }
             if port.proxy_protocol != ProxyProtocol::Off {

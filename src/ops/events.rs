@@ -5,12 +5,13 @@
 
 use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
-use super::metrics::{HandshakeLabel, Metrics, PortLabel, ReasonLabel};
+use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::net::accept::AcceptError;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
 use crate::tls::{Compat, Failure, Offer, Session};
+use axum::http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -195,10 +196,20 @@ pub fn store_is_down(metrics: &Metrics, error: &StoreError) {
     }
 }
 
+/// An HTTP request was answered.
+pub fn request_answered(metrics: &Metrics, status: StatusCode) {
+    metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
-pub fn confirmed(_metrics: &Metrics, stored: &Confirmed) {
+pub fn confirmed(metrics: &Metrics, stored: &Confirmed) {
+    metrics.confirmations.get_or_create(&ConfirmationLabel { conflict: stored.conflict }).inc();
     if stored.conflict {
-        log::warn!("two users configured hash {}: the confirmation is in cconfo", stored.hash);
+        log::warn!(
+            "two users configured hash {0}: the confirmation is in cconfo (m0v confo list --conflicts, \
+             m0v confo resolve {0} --owner EMAIL)",
+            stored.hash
+        );
     } else {
         log::debug!("hash {} confirmed", stored.hash);
     }

@@ -26,6 +26,20 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// How an HTTP request was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// The status.
+    pub code: u32,
+}
+
+/// What a confirmation was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConfirmationLabel {
+    /// Two users configured one hash.
+    pub conflict: bool,
+}
+
 /// How a handshake ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HandshakeLabel {
@@ -73,6 +87,12 @@ pub struct Metrics {
     pub thanked: Family<PortLabel, Counter>,
     /// Lines answered `!OK`.
     pub refused: Family<ReasonLabel, Counter>,
+    /// Requests on the API port.
+    pub requests: Family<StatusLabel, Counter>,
+    /// Confirmations stored.
+    pub confirmations: Family<ConfirmationLabel, Counter>,
+    /// Queries that wait for a confirmation now.
+    pub held: Gauge,
     /// Rows per commit.
     pub batch_rows: Rows,
     /// Failed calls to the store.
@@ -97,6 +117,15 @@ impl Default for Metrics {
         let (thanked, refused) = (Family::default(), Family::default());
         registry.register("lines_thanked", "Lines answered as hoped", Family::clone(&thanked));
         registry.register("lines_refused", "Lines answered !OK", Family::clone(&refused));
+        let (requests, confirmations) = (Family::default(), Family::default());
+        registry.register("api_requests", "HTTP requests answered, by status", Family::clone(&requests));
+        registry.register(
+            "confirmations",
+            "Confirmations stored; a conflict waits for the operator",
+            Family::clone(&confirmations),
+        );
+        let held = Gauge::default();
+        registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let batch_rows = Histogram::new(exponential_buckets(1.0, 4.0, 7));
         registry.register_with_unit(
             "batch",
@@ -118,6 +147,9 @@ impl Default for Metrics {
             failed_handshakes: Handshakes::default(),
             thanked,
             refused,
+            requests,
+            confirmations,
+            held,
             batch_rows: Rows(batch_rows),
             store_errors,
             store_up,

@@ -83,6 +83,12 @@ impl LineBuffer {
         rest
     }
 
+    /// How many bytes wait to be taken out.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Whether nothing is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {

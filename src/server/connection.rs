@@ -1,5 +1,6 @@
 //! One connection's life: admitted, TLS, its room, its end.
 
+use crate::api::{self, ApiService};
 use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
@@ -33,6 +34,7 @@ pub(super) struct Door {
 pub(super) enum Service {
     Meter(Arc<MeterService>),
     Confirm(Arc<ConfirmService>),
+    Api(Arc<ApiService>),
 }
 
 /// What all connections of all ports share: the limits, and the end.
@@ -170,7 +172,17 @@ async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connecti
             talk(house, stream, room, connection, &session).await;
         }
         Service::Confirm(service) => {
-            talk(house, stream, ConfirmRoom::new(Arc::clone(service)), connection, &session).await;
+            let room = ConfirmRoom::new(Arc::clone(service), connection.peer.ip());
+            talk(house, stream, room, connection, &session).await;
+        }
+        Service::Api(service) => {
+            let peer = api::Peer { ip: connection.peer.ip() };
+            let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
+            let bounds = api::Bounds { idle_timeout, write_timeout };
+            let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
+            // On the heap: a device's connection must not be as large as this one.
+            let (end, tally) = Box::pin(api::serve(stream, peer, service, bounds, tasks)).await;
+            connection.ended(&session, tally, &end);
         }
     }
 }

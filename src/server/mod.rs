@@ -95,11 +95,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
+    tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
     tasks.spawn(swap::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
-    let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
+    let rooms =
+        doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks, &stopping);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
-    for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
+    for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);

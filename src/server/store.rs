@@ -120,6 +120,14 @@ pub(super) async fn watch(
     }
 }
 
+/// Keeps those who wait for a confirmation informed of other processes' until `stop`.
+pub(super) async fn hear(store: Arc<dyn Store>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = store.hear() => {}
+    }
+}
+
 async fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     // No deadline beside the store's own: an upgrade that is cut off starts from the beginning.
     store.prepare().await

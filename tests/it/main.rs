@@ -1,16 +1,18 @@
 //! The built binary at its sockets: one test binary, one module per chapter of the contract.
 //!
 //! `harness` starts the server, `client` speaks TLS to it, `database` owns the PostgreSQL cluster,
-//! `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
+//! `http` asks the API with curl, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
 
 #[macro_use]
 mod harness;
 mod client;
 mod database;
+mod http;
 mod load;
 mod rows;
 
 mod admin;
+mod api;
 mod certificates;
 mod commands;
 mod configuration;
@@ -22,11 +24,13 @@ mod foreign;
 mod framing;
 mod handshakes;
 mod limits;
+mod owners;
 mod packets;
 mod refusals;
 mod story;
 mod swap;
 mod tools;
+mod waiting;
 
 #[path = "../support/postgres.rs"]
 mod postgres;

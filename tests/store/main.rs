@@ -8,6 +8,8 @@ mod contract;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod proxy;

@@ -11,6 +11,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let sections = [
         ("meter", &config.meter.listen),
         ("confirm", &config.confirm.listen),
+        ("api", &config.api.listen),
         ("admin", &config.admin.listen),
     ];
     let mut findings = Vec::new();

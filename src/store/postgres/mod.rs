@@ -3,21 +3,26 @@
 //!
 //! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
 //! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
-//! `partition` keep the schema; `lane`, `confirm` and `pubs` are the work.
+//! `partition` keep the schema; `lane`, `confirm`, `pubs`, `subs` and `conflicts` are the work;
+//! `hear` listens to other nodes.
 
 mod checkout;
 mod confirm;
+mod conflicts;
 mod connect;
 mod fault;
+mod hear;
 mod lane;
 mod migrate;
 mod partition;
+mod people;
 mod pubs;
 mod sqlstate;
+mod subs;
 mod time;
 mod tls;
 
-use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
+use super::{Bell, Confirmed, Lane, Micros, Pub, Store, StoreError, Window};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
 use checkout::Checkout;
@@ -78,10 +83,11 @@ pub struct Postgres {
     dialer: Arc<Dialer>,
     pool: Pool,
     max_connections: usize,
-    /// Connections outside of the pool: the lanes' and the watch's.
-    apart: AtomicUsize,
+    /// Connections outside of the pool.
+    own: AtomicUsize,
     /// Of its own, because whoever asks whether the database is up must not wait in a queue.
     watch: Pool,
+    bell: Arc<Bell>,
 }
 
 impl Postgres {
@@ -92,9 +98,18 @@ impl Postgres {
     pub fn new(options: PostgresOptions) -> Result<Self, StoreError> {
         let max_connections = options.max_connections.max(1);
         let dialer = Arc::new(Dialer::new(options)?);
-        let pool = dialer.pool((max_connections - 1).max(1))?;
+        let pool = dialer.pool(max_connections)?;
         let watch = dialer.pool(1)?;
-        Ok(Self { dialer, pool, max_connections, apart: AtomicUsize::new(1), watch })
+        let this =
+            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default() };
+        this.set_aside(); // the watch's
+        Ok(this)
+    }
+
+    /// Leaves one connection less to the pool, and always one.
+    fn set_aside(&self) {
+        let own = self.own.fetch_add(1, Ordering::Relaxed) + 1;
+        self.pool.resize(self.max_connections.saturating_sub(own).max(1));
     }
 
     async fn client(&self) -> Result<Checkout, StoreError> {
@@ -220,8 +235,7 @@ impl Store for Postgres {
     }
 
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
-        let apart = self.apart.fetch_add(1, Ordering::Relaxed) + 1;
-        self.pool.resize(self.max_connections.saturating_sub(apart).max(1));
+        self.set_aside();
         Box::new(lane::PostgresLane::new(Arc::clone(&self.dialer), node, lane))
     }
 
@@ -230,11 +244,11 @@ impl Store for Postgres {
         confirmation: &confo::Confirmation,
         now: Micros,
     ) -> Result<Confirmed, StoreError> {
-        self.within(CALL_DEADLINE, async {
+        let stored = self.within(CALL_DEADLINE, async {
             let mut attempt = 1;
             loop {
                 let mut client = self.client().await?;
-                match confirm::confirm(&mut client, confirmation, now).await {
+                match confirm::confirm(&mut client, confirmation, now, self.bell.origin()).await {
                     Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
                     Err(fault) => return Err(fault),
                     Ok(confirmed) => {
@@ -243,21 +257,42 @@ impl Store for Postgres {
                     }
                 }
             }
-        })
-        .await
+        });
+        let (stored, announced) = stored.await?;
+        self.bell.ring(announced);
+        Ok(stored)
     }
 
     async fn find_confirmation(
         &self,
         query: &confo::Query,
-        since: Micros,
+        window: Window,
     ) -> Result<Option<Confirmed>, StoreError> {
         self.within(CALL_DEADLINE, async {
             let client = self.client().await?;
-            let found = confirm::find(&client, query, since).await?;
+            let found = confirm::find(&client, query, window).await?;
             client.give_back();
             Ok(found)
         })
         .await
+    }
+
+    async fn last_confirmation(&self, query: &confo::Query) -> Result<i64, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            let last = confirm::last(&client, query).await?;
+            client.give_back();
+            Ok(last)
+        })
+        .await
+    }
+
+    fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    async fn hear(&self) {
+        self.set_aside();
+        hear::run(&self.dialer, &self.bell).await;
     }
 }
