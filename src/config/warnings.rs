@@ -15,9 +15,6 @@ impl Config {
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
         }
-        if self.acme != default.acme {
-            asked.push("[acme]: certificates from an ACME CA are".to_owned());
-        }
         for port in self.ports().iter().filter(|port| port.section != "api") {
             if port.client_cert != ClientCert::Off {
                 asked.push(format!("[{}] client_cert: client certificates are", port.section));
@@ -38,6 +35,15 @@ impl Config {
         }
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        let database = &self.database;
+        let secret = database.secret.is_some() || database.secret_file.is_some();
+        if !self.acme.domains.is_empty() && database.url.is_some() && !secret {
+            found.push(
+                "[acme]: without [database] secret_file m0v does not share the ACME account and certificate through \
+                 the database; this node keeps its own in data_dir and orders for itself"
+                    .to_owned(),
+            );
         }
         if self.database.allow_unsafe {
             found.push("[database] allow_unsafe: a reading that was thanked for can be lost".to_owned());
