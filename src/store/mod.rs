@@ -8,15 +8,21 @@ mod error;
 mod fingerprint;
 mod migration;
 pub mod postgres;
+mod seal;
 
 pub use error::StoreError;
+pub use seal::{Place, SealError, Sealer};
 
 use crate::{
+    acme,
     confirm::rules::Shelf,
     protocol::{confo, packet::PubRef},
 };
 use async_trait::async_trait;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Unix time in microseconds, the store's unit of time on both engines.
 pub type Micros = i64;
@@ -154,6 +160,12 @@ pub trait Store: Send + Sync {
         query: &confo::Query,
         since: Micros,
     ) -> Result<Option<Confirmed>, StoreError>;
+
+    /// What several nodes share of ACME under a name, its keys encrypted. `None` on a store
+    /// that has one node only: a folder is simpler then.
+    fn acme_cache(&self, _name: String, _sealer: Sealer) -> Option<Arc<dyn acme::Cache>> {
+        None
+    }
 }
 
 /// A writer of batches with one connection and its own batch numbers.

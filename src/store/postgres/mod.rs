@@ -3,8 +3,9 @@
 //!
 //! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
 //! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
-//! `partition` keep the schema; `lane`, `confirm` and `pubs` are the work.
+//! `partition` keep the schema; `lane`, `confirm`, `pubs` and `acme` are the work.
 
+mod acme;
 mod checkout;
 mod confirm;
 mod connect;
@@ -17,8 +18,11 @@ mod sqlstate;
 mod time;
 mod tls;
 
-use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
-use crate::protocol::{confo, packet::PubRef};
+use super::{Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError};
+use crate::{
+    acme::Cache,
+    protocol::{confo, packet::PubRef},
+};
 use async_trait::async_trait;
 use checkout::Checkout;
 use connect::Dialer;
@@ -112,13 +116,19 @@ impl Postgres {
         limit: Duration,
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, StoreError> {
-        let target = self.dialer.target();
-        match timeout(limit, call).await {
-            Ok(result) => result.map_err(|fault| fault.explain(target)),
-            Err(_) => {
-                Err(StoreError::Unavailable(format!("{target}: no answer within {} s", limit.as_secs())))
-            }
-        }
+        within(&self.dialer, limit, call).await
+    }
+}
+
+async fn within<T>(
+    dialer: &Dialer,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T, StoreError> {
+    let target = dialer.target();
+    match timeout(limit, call).await {
+        Ok(result) => result.map_err(|fault| fault.explain(target)),
+        Err(_) => Err(StoreError::Unavailable(format!("{target}: no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -260,5 +270,9 @@ impl Store for Postgres {
             Ok(found)
         })
         .await
+    }
+
+    fn acme_cache(&self, name: String, sealer: Sealer) -> Option<Arc<dyn Cache>> {
+        Some(Arc::new(acme::SharedCache::new(Arc::clone(&self.dialer), self.pool.clone(), name, sealer)))
     }
 }
