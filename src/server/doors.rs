@@ -26,6 +26,9 @@ pub(super) struct Bound {
     /// Sockets of the line ports, by section.
     pub(super) lines: Vec<(&'static str, TcpListener)>,
     pub(super) admin: Vec<TcpListener>,
+    /// Where the CA asks.
+    pub(super) acme_http: Vec<TcpListener>,
+    pub(super) acme_tls_alpn: Vec<TcpListener>,
     addresses: Addresses,
 }
 
@@ -35,6 +38,10 @@ struct Addresses {
     meter: Vec<SocketAddr>,
     confirm: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_http: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_tls_alpn: Vec<SocketAddr>,
 }
 
 /// Binds every section that has its room.
@@ -45,20 +52,26 @@ pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
         ("meter", &config.meter.listen, &mut addresses.meter),
         ("confirm", &config.confirm.listen, &mut addresses.confirm),
     ] {
-        lines.extend(bind_section(section, listen, into)?.into_iter().map(|socket| (section, socket)));
+        lines.extend(
+            bind_section((section, "listen"), listen, into)?.into_iter().map(|socket| (section, socket)),
+        );
     }
-    let admin = bind_section("admin", &config.admin.listen, &mut addresses.admin)?;
-    Ok(Bound { lines, admin, addresses })
+    let admin = bind_section(("admin", "listen"), &config.admin.listen, &mut addresses.admin)?;
+    let acme = &config.acme;
+    let acme_http = bind_section(("acme", "listen_http"), &acme.listen_http, &mut addresses.acme_http)?;
+    let acme_tls_alpn =
+        bind_section(("acme", "listen_tls_alpn"), &acme.listen_tls_alpn, &mut addresses.acme_tls_alpn)?;
+    Ok(Bound { lines, admin, acme_http, acme_tls_alpn, addresses })
 }
 
 fn bind_section(
-    section: &'static str,
+    (section, key): (&'static str, &'static str),
     listen: &[SocketAddr],
     bound: &mut Vec<SocketAddr>,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut sockets = Vec::new();
     for address in listen {
-        match listen::bind(section, *address) {
+        match listen::bind_for(section, key, *address) {
             Ok((socket, address)) => {
                 log::info!("{section} listens on {address}");
                 bound.push(address);

@@ -24,7 +24,7 @@ mod roots;
 mod stream;
 
 pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
-pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files};
+pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files, load_pem};
 pub use compat::CompatStream;
 pub use failure::{Alert, Failure};
 pub use keys::Keys;

@@ -10,7 +10,11 @@ use std::time::{Duration, SystemTime};
 /// Warned about below this: devices in the field need an update before their root ends.
 const SOON: Duration = Duration::from_secs(90 * 24 * 3600);
 
+/// Nothing where a CA issues the certificate: `acme` speaks of that.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
+    if !config.acme.domains.is_empty() {
+        return Vec::new();
+    }
     let (chain, key, ca) = files(config);
     if config.tls.chain.is_none() && !chain.exists() {
         let text = format!("a local CA and certificate are made at the first start: {}", chain.display());
@@ -53,7 +57,8 @@ fn lifetime(file: &Path, chain: &CertifiedChain, now: SystemTime) -> Finding {
     }
 }
 
-fn device(chain: &CertifiedChain, ca: Option<&Path>) -> Finding {
+/// What a device must hold.
+pub(super) fn device(chain: &CertifiedChain, ca: Option<&Path>) -> Finding {
     let Some(root) = chain.root() else {
         return Finding::warning(
             "device",
