@@ -130,6 +130,8 @@ where
         }
         match arrived {
             _ if too_long => return Ok(End::LineTooLong),
+            // A peer that never pauses must not outlast the stop.
+            Arrived::Bytes | Arrived::Silence if stop.is_cancelled() => return Ok(End::Stopping),
             Arrived::Bytes | Arrived::Silence => {}
             Arrived::EndOfStream => return Ok(End::PeerClosed),
             Arrived::Lost(error) => return Ok(End::PeerLost(error)),

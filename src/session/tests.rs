@@ -128,6 +128,22 @@ async fn ends_a_peer_that_does_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stops_although_the_peer_never_pauses() {
+    let (peer, session, stop) = start(64);
+    let (mut replies, mut lines) = tokio::io::split(peer);
+    let reader = tokio::spawn(async move { tokio::io::copy(&mut replies, &mut tokio::io::sink()).await });
+    let writer = tokio::spawn(async move { while lines.write_all(b"a\n").await.is_ok() {} });
+    // Not a sleep: the paused clock stands still while the peer is busy.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    assert!(matches!(session.await.unwrap().0, End::Stopping));
+    writer.await.unwrap();
+    reader.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_what_was_read_when_it_must_stop() {
     let (mut peer, session, stop) = start(4096);
     peer.write_all(b"a\n{\"b\":2}").await.unwrap();
