@@ -10,6 +10,9 @@ mod database;
 mod load;
 mod rows;
 
+mod acme;
+mod acme_cluster;
+mod acme_refusals;
 mod admin;
 mod certificates;
 mod commands;
@@ -26,3 +29,11 @@ mod story;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+
+#[path = "../acme/pebble.rs"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "shared with the tests of the acme room, which use other parts of it"
+)]
+mod pebble;

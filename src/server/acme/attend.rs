@@ -61,10 +61,9 @@ impl Attendant {
         }
         seen.version = version;
         self.metrics.acme_certificates.inc();
-        if let (Some(folder), Some(certificate)) = (&self.copy_to, self.installer.certificate()) {
-            if let Err(error) = keep_copy(folder, &certificate).await {
-                log::warn!("no copy of the certificate for starts without the database: {error}");
-            }
+        let (Some(folder), Some(certificate)) = (&self.copy_to, self.installer.certificate()) else { return };
+        if let Err(error) = keep_copy(folder, &certificate).await {
+            log::warn!("no copy of the certificate for starts without the database: {error}");
         }
     }
 

@@ -27,7 +27,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 /// How often a node asks for another's certificate: one row by its key. A renewal has weeks,
 /// but the first certificate of a cluster is waited for.
@@ -41,6 +41,9 @@ pub(super) struct SharedCache {
     sealer: Sealer,
     /// The version last handed out; what [`Cache::changed`] compares with.
     seen: AtomicI64,
+    /// Strangers can ask for challenges; together they hold one connection at most, so that
+    /// devices need not wait for them.
+    lookups: Semaphore,
 }
 
 /// No version is smaller.
@@ -48,7 +51,7 @@ const NONE_SEEN: i64 = 0;
 
 impl SharedCache {
     pub(super) fn new(dialer: Arc<Dialer>, pool: Pool, name: String, sealer: Sealer) -> Self {
-        Self { dialer, pool, name, sealer, seen: AtomicI64::new(NONE_SEEN) }
+        Self { dialer, pool, name, sealer, seen: AtomicI64::new(NONE_SEEN), lookups: Semaphore::new(1) }
     }
 
     /// Lends a connection to one piece of work, within the deadline of any question.
@@ -171,6 +174,8 @@ impl Cache for SharedCache {
     }
 
     async fn challenge(&self, kind: ChallengeKind, ident: &str) -> Result<Option<Secret>, CacheError> {
+        let closed = |_| CacheError::Unavailable("shutting down".to_owned());
+        let _turn = self.lookups.acquire().await.map_err(closed)?;
         self.ask(|client| async { Ok((rows::challenge(&client, kind, ident).await?, client)) }).await
     }
 
