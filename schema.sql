@@ -228,23 +228,37 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_at ON audit (at);
 
--- ACME, shared by all nodes. Keys are encrypted with [database] secret_file. ---------
+-- ACME, shared by all nodes. Keys are encrypted with [database] secret. ------------
+-- A name is a directory and its domains; nodes of one configuration share a name.
 
 CREATE TABLE acme_account (
-    directory text  PRIMARY KEY,                 -- its URL
-    key_pkcs8 bytea NOT NULL,
-    eab_kid   text
+    directory  text    PRIMARY KEY,              -- its URL
+    key_pkcs8  bytea   NOT NULL,                 -- encrypted base64
+    registered boolean NOT NULL DEFAULT false    -- the CA has confirmed it
 );
 
 -- A row beats a session lock: it outlives its holder's connection, and the fence stops
--- a holder that comes late.
+-- a holder that comes late. With it, how the tries since the last success went.
 CREATE TABLE acme_lease (
-    name       text        PRIMARY KEY,
-    holder     text,
-    fence      bigint      NOT NULL DEFAULT 0,
-    until      timestamptz NOT NULL DEFAULT '-infinity',
-    not_before timestamptz NOT NULL DEFAULT '-infinity', -- back-off after failures
-    failures   integer     NOT NULL DEFAULT 0
+    name        text        PRIMARY KEY,
+    holder      text,
+    fence       bigint      NOT NULL DEFAULT 0,
+    until       timestamptz NOT NULL DEFAULT '-infinity',
+    failures    bigint      NOT NULL DEFAULT 0,
+    not_before  timestamptz NOT NULL DEFAULT 'epoch', -- no try before this
+    failed_at   timestamptz NOT NULL DEFAULT 'epoch',
+    sentence    text        NOT NULL DEFAULT '',      -- why, for the operator
+    fingerprint text        NOT NULL DEFAULT ''       -- of the settings it failed with
+);
+
+-- The order that was begun and not ended.
+CREATE TABLE acme_order (
+    name      text        PRIMARY KEY,
+    directory text        NOT NULL,
+    domains   text        NOT NULL,              -- with commas between
+    key_pem   bytea       NOT NULL,              -- encrypted PEM
+    order_url text,                              -- none from just before the CA is asked until its answer
+    begun_at  timestamptz NOT NULL
 );
 
 CREATE TABLE acme_challenge (
@@ -256,12 +270,13 @@ CREATE TABLE acme_challenge (
 );
 
 CREATE TABLE acme_cert (
-    name      text        PRIMARY KEY,
-    version   bigint      NOT NULL,              -- counts up; nodes poll it
-    chain_pem text        NOT NULL,
-    key_pem   bytea       NOT NULL,              -- encrypted PEM
-    not_after timestamptz NOT NULL,
-    renew_at  timestamptz NOT NULL
+    name        text        PRIMARY KEY,
+    version     bigint      NOT NULL,            -- counts up over all names; nodes poll it
+    directory   text        NOT NULL,
+    chain_pem   text        NOT NULL,
+    key_pem     bytea       NOT NULL,            -- encrypted PEM
+    not_after   timestamptz NOT NULL,
+    obtained_at timestamptz NOT NULL
 );
 
 INSERT INTO schema_version (version) VALUES (1);

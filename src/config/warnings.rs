@@ -7,7 +7,6 @@ impl Config {
     /// Shrinks with each room that is built.
     #[must_use]
     pub fn not_built_yet(&self) -> Vec<String> {
-        let default = Self::default();
         let mut asked = Vec::new();
         if !self.api.listen.is_empty() {
             let Api { key_value, onboarding_token, broker_token, issuer_ca, client_cert_header, .. } =
@@ -26,9 +25,6 @@ impl Config {
         }
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
-        }
-        if self.acme != default.acme {
-            asked.push("[acme]: certificates from an ACME CA are".to_owned());
         }
         for port in self.ports() {
             let default = if port.section == "api" { ClientCert::Optional } else { ClientCert::Off };
@@ -62,6 +58,15 @@ impl Config {
                  gets the server's key later, and TLS 1.0 and 1.1 rest on SHA-1 and MD5"
                     .to_owned(),
             ),
+        }
+        let database = &self.database;
+        let secret = database.secret.is_some() || database.secret_file.is_some();
+        if !self.acme.domains.is_empty() && database.url.is_some() && !secret {
+            found.push(
+                "[acme]: without [database] secret_file m0v does not share the ACME account and certificate through \
+                 the database; this node keeps its own in data_dir and orders for itself"
+                    .to_owned(),
+            );
         }
         if self.database.allow_unsafe {
             found.push("[database] allow_unsafe: a reading that was thanked for can be lost".to_owned());

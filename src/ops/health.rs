@@ -8,12 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Health {
     listening: AtomicBool,
     store: AtomicBool,
+    certificate_missing: AtomicBool,
 }
 
 impl Health {
     /// Everything that was configured listens.
     pub fn set_listening(&self, listening: bool) {
         self.listening.store(listening, Ordering::Release);
+    }
+
+    /// A certificate was asked of a CA, and devices could not trust what is served instead.
+    pub fn set_certificate_missing(&self, missing: bool) {
+        self.certificate_missing.store(missing, Ordering::Release);
     }
 
     /// The store has its schema and answers. Returns what was said before.
@@ -38,6 +44,8 @@ impl Health {
             Some("not listening")
         } else if !self.store_is_up() {
             Some("database unavailable")
+        } else if self.certificate_missing.load(Ordering::Acquire) {
+            Some("no valid certificate from the CA yet")
         } else {
             None
         }

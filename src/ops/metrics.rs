@@ -99,6 +99,12 @@ pub struct Metrics {
     pub store_errors: Family<ReasonLabel, Counter>,
     /// 1 while the database answers.
     pub store_up: Gauge,
+    /// Seconds until the first certificate of the served chain ends; below 0 afterwards.
+    pub certificate_expiry: Gauge,
+    /// Failed tries to get a certificate from the CA.
+    pub acme_failures: Counter,
+    /// Certificates from the CA that came into service.
+    pub acme_certificates: Counter,
 }
 
 impl Default for Metrics {
@@ -137,6 +143,20 @@ impl Default for Metrics {
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
         let store_up = Gauge::default();
         registry.register("store_up", "1 while the database answers", store_up.clone());
+        let certificate_expiry = Gauge::default();
+        registry.register_with_unit(
+            "certificate_expiry",
+            "Until the served chain ends",
+            Unit::Seconds,
+            certificate_expiry.clone(),
+        );
+        let (acme_failures, acme_certificates) = (Counter::default(), Counter::default());
+        registry.register("acme_failures", "Failed tries to get a certificate", acme_failures.clone());
+        registry.register(
+            "acme_certificates",
+            "Certificates from the CA that came into service",
+            acme_certificates.clone(),
+        );
         Self {
             registry,
             quiet: RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)),
@@ -153,6 +173,9 @@ impl Default for Metrics {
             batch_rows: Rows(batch_rows),
             store_errors,
             store_up,
+            certificate_expiry,
+            acme_failures,
+            acme_certificates,
         }
     }
 }

@@ -33,6 +33,9 @@ pub(super) struct Bound {
     pub(super) admin: Vec<TcpListener>,
     /// What may stand in the Host header of the admin port.
     pub(super) admin_addresses: Vec<IpAddr>,
+    /// Where the CA asks.
+    pub(super) acme_http: Vec<TcpListener>,
+    pub(super) acme_tls_alpn: Vec<TcpListener>,
     addresses: Addresses,
 }
 
@@ -43,6 +46,10 @@ struct Addresses {
     confirm: Vec<SocketAddr>,
     api: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_http: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_tls_alpn: Vec<SocketAddr>,
 }
 
 /// Binds every section that has its room.
@@ -54,21 +61,27 @@ pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
         ("confirm", &config.confirm.listen, &mut addresses.confirm),
         ("api", &config.api.listen, &mut addresses.api),
     ] {
-        sections.extend(bind_section(section, listen, into)?.into_iter().map(|socket| (section, socket)));
+        sections.extend(
+            bind_section((section, "listen"), listen, into)?.into_iter().map(|socket| (section, socket)),
+        );
     }
-    let admin = bind_section("admin", &config.admin.listen, &mut addresses.admin)?;
+    let admin = bind_section(("admin", "listen"), &config.admin.listen, &mut addresses.admin)?;
+    let acme = &config.acme;
+    let acme_http = bind_section(("acme", "listen_http"), &acme.listen_http, &mut addresses.acme_http)?;
+    let acme_tls_alpn =
+        bind_section(("acme", "listen_tls_alpn"), &acme.listen_tls_alpn, &mut addresses.acme_tls_alpn)?;
     let admin_addresses = addresses.admin.iter().map(SocketAddr::ip).collect();
-    Ok(Bound { sections, admin, admin_addresses, addresses })
+    Ok(Bound { sections, admin, admin_addresses, acme_http, acme_tls_alpn, addresses })
 }
 
 fn bind_section(
-    section: &'static str,
+    (section, key): (&'static str, &'static str),
     listen: &[SocketAddr],
     bound: &mut Vec<SocketAddr>,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut sockets = Vec::new();
     for address in listen {
-        match listen::bind(section, *address) {
+        match listen::bind_for(section, key, *address) {
             Ok((socket, address)) => {
                 log::info!("{section} listens on {address}");
                 bound.push(address);

@@ -4,14 +4,18 @@
 //! one `JoinSet`, connections in one `TaskTracker` that `stop` asks and `abort` ends.
 
 mod accept;
+mod acme;
 mod certificates;
 mod connection;
 mod data_dir;
 mod doors;
+mod expiry;
 mod files;
+mod secret;
 mod store;
 mod swap;
 
+use crate::acme::AcmeError;
 use crate::config::Config;
 use crate::net::listen::BindError;
 use crate::ops::admin::{self, Admin};
@@ -29,8 +33,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use acme::{Caches, acme_chain, acme_dir, acme_options};
 pub use certificates::{CertificateFiles, chain_options, local_dir};
 pub use data_dir::{DataDirError, running_listeners};
+pub use secret::SecretError;
 pub use store::{embedded_file, open as open_store};
 
 /// How long connections may take to answer what they have read, once the server stops.
@@ -49,6 +55,12 @@ pub enum ServeError {
     /// `[tls] chain` or `key`.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// `[acme]` cannot work as it stands.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
+    /// `[database] secret_file`.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// TLS options that make no server.
     #[error(transparent)]
     Tls(#[from] SetupError),
@@ -96,7 +108,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     ));
 
     tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
-    tasks.spawn(swap::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    let acme = acme::begin(&config, &*store, &keys, data_dir.node(), &health).await?;
+    if acme.is_none() {
+        tasks.spawn(swap::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    }
+    let handle = acme.as_ref().map(acme::Acme::handle);
+    tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
     let rooms =
         doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks, &stopping);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
@@ -105,6 +122,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);
+    if let Some(acme) = acme {
+        let doors = (bound.acme_http, bound.acme_tls_alpn);
+        acme.run(&config, doors, (&health, &metrics), &stopping, &mut tasks);
+    }
     let admin = Admin {
         health: Arc::clone(&health),
         metrics: Arc::clone(&metrics),

@@ -11,12 +11,15 @@ mod fingerprint;
 mod migration;
 mod people;
 pub mod postgres;
+mod seal;
 
 pub use bell::{Bell, Listener, Topic};
 pub use error::StoreError;
 pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
+pub use seal::{Place, SealError, Sealer};
 
 use crate::{
+    acme,
     confirm::rules::Shelf,
     protocol::{confo, packet::PubRef},
 };
@@ -187,6 +190,12 @@ pub trait Store: People {
     /// Rings the bell for what other processes store, until it is dropped. A connection lost
     /// is made again, and the bell rung for what may have been missed.
     async fn hear(&self);
+
+    /// What several nodes share of ACME under a name, its keys encrypted. `None` on a store
+    /// that has one node only: a folder is simpler then.
+    fn acme_cache(&self, _name: String, _sealer: Sealer) -> Option<Arc<dyn acme::Cache>> {
+        None
+    }
 }
 
 /// A writer of batches with one connection and its own batch numbers.

@@ -156,12 +156,26 @@ pub fn load_files(
     options: &ChainOptions,
     now: SystemTime,
 ) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
-    let mut warnings = Vec::new();
     let chain_pem = fs::read(chain).map_err(|error| ChainError::io(chain, "read", &error))?;
     let key_pem = Zeroizing::new(fs::read(key).map_err(|error| ChainError::io(key, "read", &error))?);
+    let (loaded, mut warnings) = load_pem((chain, &chain_pem), (key, &key_pem), options, now)?;
     warnings.extend(readable_by_others(key));
-    let mut ders = read_certificates(chain, &chain_pem)?;
-    let key_der = read_key(key, &key_pem)?;
+    Ok((loaded, warnings))
+}
+
+/// The same for texts that are read already; their names are for messages.
+///
+/// # Errors
+/// As [`load_files`].
+pub fn load_pem(
+    (chain, chain_pem): (&Path, &[u8]),
+    (key, key_pem): (&Path, &[u8]),
+    options: &ChainOptions,
+    now: SystemTime,
+) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
+    let mut warnings = Vec::new();
+    let mut ders = read_certificates(chain, chain_pem)?;
+    let key_der = read_key(key, key_pem)?;
     check_chain(chain, &ders, now)?;
     let missing_root = if options.append_root { append_root(chain, &mut ders, options, now)? } else { None };
     warnings.extend(missing_root.as_ref().map(|root| {

@@ -28,7 +28,7 @@ mod stream;
 
 pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
 pub use assemble::assemble;
-pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files};
+pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files, load_pem};
 pub use check::{MAX_CERTIFICATES, MAX_CHAIN_BYTES};
 pub use compat::CompatStream;
 pub use element::Element;

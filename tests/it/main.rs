@@ -11,6 +11,9 @@ mod http;
 mod load;
 mod rows;
 
+mod acme;
+mod acme_cluster;
+mod acme_refusals;
 mod admin;
 mod api;
 mod certificates;
@@ -34,3 +37,11 @@ mod waiting;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+
+#[path = "../acme/pebble.rs"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "shared with the tests of the acme room, which use other parts of it"
+)]
+mod pebble;

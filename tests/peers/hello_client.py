@@ -181,7 +181,9 @@ def talk(options, suites, extensions, session=None):
             verify_chain(connection, options.ca, options.name or options.host)
         for line in options.line:
             connection.write(line.encode() + b"\n")
-            print(f"reply: {read_line(connection)}")
+            print(f"reply: {read_line(connection)}", flush=True)
+            while options.wait_for and not os.path.exists(options.wait_for):
+                time.sleep(0.05)
         if options.until_closed:
             connection.write(b"QUIT\n")
             # An end without close_notify raises, as ignoreAbruptClose is off.
@@ -221,6 +223,7 @@ def parse_options():
     parser.add_argument("--other-port", type=int, help="with --resume: offer the ticket there, and want a full handshake")
     parser.add_argument("--version", help="hex, such as 0301 for TLS 1.0; default: the variant's")
     parser.add_argument("--line", action="append", default=[], help="a line to send; may be repeated")
+    parser.add_argument("--wait-for", metavar="FILE", help="go on after a reply only once this file is there")
     parser.add_argument("--print-hello", action="store_true", help="print the record in hex and stop")
     return parser.parse_args()
 

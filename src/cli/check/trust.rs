@@ -14,7 +14,11 @@ const LEAF_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 /// them takes.
 const CA_SOON: Duration = Duration::from_secs(183 * 24 * 3600);
 
+/// Nothing where a CA issues the certificate: `acme` speaks of that.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
+    if !config.acme.domains.is_empty() {
+        return Vec::new();
+    }
     let files = CertificateFiles::of(config);
     if files.ca.is_some() && !files.chain.exists() {
         let text =
@@ -29,20 +33,27 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             let (file, count) = (files.chain.display(), chain.certificates().len());
             let mut findings =
                 vec![Finding::ok("chain", format!("{file}: {count} certificates, {bytes} bytes, as sent"))];
-            let elements = chain.elements();
-            // The running server renews the leaf that m0v made.
-            findings.extend(
-                elements
-                    .iter()
-                    .enumerate()
-                    .map(|(at, element)| lifetime(at, element, now, files.ca.is_some())),
-            );
             findings
                 .extend(warnings.into_iter().map(|warning| Finding::warning("chain", warning.to_string())));
-            findings.extend(device(&files, &chain, elements.last()));
+            // The running server renews the leaf that m0v made.
+            findings.extend(elements(&files, &chain, now, files.ca.is_some()));
             findings
         }
     }
+}
+
+/// The ends of the chain's certificates, and what a device must hold. `renewed`: m0v renews the leaf.
+pub(super) fn elements(
+    files: &CertificateFiles,
+    chain: &CertifiedChain,
+    now: SystemTime,
+    renewed: bool,
+) -> Vec<Finding> {
+    let elements = chain.elements();
+    let ends = elements.iter().enumerate().map(|(at, element)| lifetime(at, element, now, renewed));
+    let mut findings: Vec<Finding> = ends.collect();
+    findings.extend(device(files, chain, elements.last()));
+    findings
 }
 
 fn lifetime(at: usize, element: &Element, now: SystemTime, renewed: bool) -> Finding {

@@ -3,9 +3,10 @@
 //!
 //! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
 //! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
-//! `partition` keep the schema; `lane`, `confirm`, `pubs`, `subs` and `conflicts` are the work;
+//! `partition` keep the schema; `lane`, `confirm`, `pubs`, `subs`, `conflicts` and `acme` are the work;
 //! `hear` listens to other nodes.
 
+mod acme;
 mod checkout;
 mod confirm;
 mod conflicts;
@@ -22,8 +23,11 @@ mod subs;
 mod time;
 mod tls;
 
-use super::{Bell, Confirmed, Lane, Micros, Pub, Store, StoreError, Window};
-use crate::protocol::{confo, packet::PubRef};
+use super::{Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window};
+use crate::{
+    acme::Cache,
+    protocol::{confo, packet::PubRef},
+};
 use async_trait::async_trait;
 use checkout::Checkout;
 use connect::Dialer;
@@ -140,11 +144,19 @@ impl Postgres {
         limit: Duration,
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, StoreError> {
-        let target = self.dialer.target();
-        match timeout(limit, call).await {
-            Ok(result) => result.map_err(|fault| fault.explain(target)),
-            Err(_) => Err(StoreError::Busy(format!("{target}: no answer within {} s", limit.as_secs()))),
-        }
+        within(&self.dialer, limit, call).await
+    }
+}
+
+async fn within<T>(
+    dialer: &Dialer,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T, StoreError> {
+    let target = dialer.target();
+    match timeout(limit, call).await {
+        Ok(result) => result.map_err(|fault| fault.explain(target)),
+        Err(_) => Err(StoreError::Busy(format!("{target}: no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -294,5 +306,9 @@ impl Store for Postgres {
     async fn hear(&self) {
         self.set_aside();
         hear::run(&self.dialer, &self.bell).await;
+    }
+
+    fn acme_cache(&self, name: String, sealer: Sealer) -> Option<Arc<dyn Cache>> {
+        Some(Arc::new(acme::SharedCache::new(Arc::clone(&self.dialer), self.pool.clone(), name, sealer)))
     }
 }
