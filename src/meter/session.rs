@@ -86,7 +86,7 @@ impl MeterRoom {
         let service = &self.service;
         let unavailable = |error: StoreError| {
             events::store_failed(&service.health, &service.metrics, "find a device", &error);
-            refusal_of(&error)
+            error.refusal()
         };
         if let Some(found) = service.store.find_pub(device).await.map_err(unavailable)? {
             service.known.insert(&found);
@@ -194,10 +194,6 @@ impl Room for MeterRoom {
     fn tally(&self) -> Tally {
         self.tally
     }
-}
-
-fn refusal_of(error: &StoreError) -> Refusal {
-    if matches!(error, StoreError::Busy(_)) { Refusal::Busy } else { Refusal::Unavailable }
 }
 
 /// `None` when all that the line gives is this device's.
