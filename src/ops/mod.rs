@@ -7,3 +7,4 @@ pub mod events;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod stored;

@@ -9,9 +9,11 @@ mod connection;
 mod data_dir;
 mod doors;
 mod files;
+mod spool;
 mod store;
 
 use crate::config::Config;
+use crate::meter::Known;
 use crate::net::listen::BindError;
 use crate::ops::admin::{self, Admin};
 use crate::ops::health::Health;
@@ -80,6 +82,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let mut tasks = JoinSet::new();
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
+    let known = Arc::new(Known::default());
+    let (spool, node) = spool::open(&config, &data_dir, &store, &known, &health, &metrics).await?;
     let prepared = store::first_contact(&*store, &health, &metrics).await?;
     tasks.spawn(store::watch(
         Arc::clone(&store),
@@ -90,7 +94,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     ));
 
     tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
-    let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
+    let lanes = doors::lanes(&config, node, spool, &health, &metrics);
+    let draining = spool::drain(&lanes);
+    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks);
+    drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
@@ -112,6 +119,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     house.drain(DRAIN_TIMEOUT).await;
     if timeout(DRAIN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
         log::warn!("stopped with work left: the database did not answer in time");
+    }
+    if let Some(draining) = draining {
+        draining.finish().await;
     }
     data_dir.forget(LISTENERS);
     log::info!("stopped");

@@ -105,9 +105,14 @@ pub(super) async fn watch(
         let answer = match (prepared, health.store_is_up()) {
             (false, _) => prepare(&*store).await,
             (true, true) => within(PING_TIMEOUT, store.ping()).await,
-            (true, false) => within(PING_TIMEOUT, store.probe()).await,
+            // It may have been upgraded or replaced while it was away.
+            (true, false) => match prepare(&*store).await {
+                Ok(()) => within(PING_TIMEOUT, store.probe()).await,
+                error => error,
+            },
         };
         prepared |= answer.is_ok();
+        metrics.stored.database_safety(&store.safety());
         let was_up = health.set_store(answer.is_ok());
         match answer {
             Ok(()) if !was_up => events::store_is_up(&metrics),

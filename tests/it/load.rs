@@ -77,15 +77,18 @@ impl Load {
             let count = thread.join().expect("the meter got what it was promised");
             sent.extend((0..count).map(|number| (key(meter, number), voltage(meter, number))));
         }
-        let mut stored = BTreeMap::new();
-        for row in site.packets() {
-            assert_eq!(row.pub_id, LOAD_DEVICE);
-            assert_eq!((row.frequency, row.protected), (Some(49.98), true));
-            let key = (row.created_at / 1_000_000, row.seq.expect("every packet has a seq"));
-            assert_eq!(stored.insert(key, row.voltage.expect("a voltage")), None, "{key:?} is stored twice");
-        }
-        let lost: Vec<_> = sent.keys().filter(|key| !stored.contains_key(*key)).collect();
-        assert!(lost.is_empty(), "{} packets were thanked and are not stored: {lost:?}", lost.len());
+        // What was thanked may still be on its way out of the spool.
+        let patience = Instant::now() + PATIENCE;
+        let stored = loop {
+            let stored = stored(site);
+            let lost: Vec<_> = sent.keys().filter(|key| !stored.contains_key(*key)).collect();
+            if lost.is_empty() {
+                break stored;
+            }
+            let count = lost.len();
+            assert!(Instant::now() < patience, "{count} packets were thanked and are not stored: {lost:?}");
+            thread::sleep(Duration::from_millis(100));
+        };
         assert!(stored == sent, "the table differs from what was sent");
     }
 }
@@ -133,6 +136,18 @@ impl Shared {
         }
         if pending.is_empty() { Ok(()) } else { Err(io::Error::other("put off")) }
     }
+}
+
+/// The table, which must not hold anything twice.
+fn stored(site: &Site) -> BTreeMap<(i64, i64), f64> {
+    let mut stored = BTreeMap::new();
+    for row in site.packets() {
+        assert_eq!(row.pub_id, LOAD_DEVICE);
+        assert_eq!((row.frequency, row.protected), (Some(49.98), true));
+        let key = (row.created_at / 1_000_000, row.seq.expect("every packet has a seq"));
+        assert_eq!(stored.insert(key, row.voltage.expect("a voltage")), None, "{key:?} is stored twice");
+    }
+    stored
 }
 
 fn key(meter: i64, number: i64) -> (i64, i64) {

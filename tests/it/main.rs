@@ -22,6 +22,7 @@ mod framing;
 mod limits;
 mod packets;
 mod refusals;
+mod spool;
 mod story;
 
 #[path = "../support/postgres.rs"]

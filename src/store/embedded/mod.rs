@@ -11,6 +11,7 @@ mod lane;
 mod migrate;
 mod open;
 mod pubs;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -220,6 +220,10 @@ impl Store for Postgres {
         .await
     }
 
+    fn safety(&self) -> Vec<(&'static str, bool)> {
+        self.dialer.safety()
+    }
+
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
         let lanes = self.lanes.fetch_add(1, Ordering::Relaxed) + 1;
         self.pool.resize(self.max_connections.saturating_sub(lanes).max(1));
