@@ -203,6 +203,13 @@ pub fn store_is_down(metrics: &Metrics, error: &StoreError) {
     }
 }
 
+/// The store is away still. What time does not heal is said again and again.
+pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
+    if !error.is_transient() && metrics.once_a_minute("store stays down") {
+        log::error!("{error}; trying again every second");
+    }
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
 pub fn confirmed(_metrics: &Metrics, stored: &Confirmed) {
     if stored.conflict {

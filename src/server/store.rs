@@ -117,7 +117,8 @@ pub(super) async fn watch(
         match answer {
             Ok(()) if !was_up => events::store_is_up(&metrics),
             Err(error) if was_up => events::store_is_down(&metrics, &error),
-            _ => {}
+            Err(error) => events::store_stays_down(&metrics, &error),
+            Ok(()) => {}
         }
         if prepared && maintained.elapsed() >= MAINTAIN_EVERY {
             maintained = Instant::now();

@@ -20,10 +20,12 @@ mod faults;
 mod foreign;
 mod framing;
 mod limits;
+mod outage;
 mod packets;
 mod refusals;
 mod spool;
 mod story;
+mod wire;
 
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -169,7 +169,9 @@ impl SpoolFile {
             .write(move |connection| {
                 let gone = rows::finish(connection, ticket)?;
                 depth.take(gone);
-                rows::shrink(connection, depth.rows.load(Ordering::Acquire) == 0);
+                if depth.rows.load(Ordering::Acquire) == 0 {
+                    rows::shrink(connection);
+                }
                 Ok(gone.0)
             })
             .await?;

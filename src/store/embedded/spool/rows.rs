@@ -16,8 +16,9 @@ const DAMAGED: &str = "damaged in the spool's file: these values are not what wa
 /// Devices made in one go.
 const STRANGERS: i64 = 100;
 
-/// Free pages (4 KiB) that may stay in the file for what comes next.
-const FREE_PAGES: i64 = 256;
+/// Bytes (as [`ROW_BYTES`] counts) of one batch: marking it rewrites its pages, for which even a
+/// full disk must have room (`reserve`).
+const BATCH_BYTES: u64 = 1 << 19;
 
 const PUT: &str = "
     INSERT INTO packet (saved_at, id, hash, pub_id, created_at, voltage, frequency, protected, seq, extra,
@@ -127,15 +128,21 @@ pub(super) fn claim(
     transaction
         .prepare_cached(
             "UPDATE packet SET lane = ?1, batch = ?2, writer = ?3 WHERE place IN (
-                 SELECT place FROM packet
-                  WHERE lane IS NULL AND (pub_id IS NOT NULL OR refused IS NOT NULL)
-                  ORDER BY place LIMIT ?4)",
+                 SELECT place FROM (
+                     SELECT place, row_number() OVER (ORDER BY place) AS number,
+                            sum(bytes) OVER (ORDER BY place) AS total
+                       FROM (SELECT place, ?5 + coalesce(octet_length(extra), 0) AS bytes FROM packet
+                              WHERE lane IS NULL AND (pub_id IS NOT NULL OR refused IS NOT NULL)
+                              ORDER BY place LIMIT ?4))
+                  WHERE number = 1 OR total <= ?6)",
         )?
         .execute(params![
             ticket.lane,
             ticket.number,
             ticket.writer,
-            i64::try_from(limit).unwrap_or(i64::MAX)
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            ROW_BYTES.cast_signed(),
+            BATCH_BYTES.cast_signed(),
         ])?;
     let claimed = transaction
         .prepare_cached(&format!(
@@ -215,25 +222,19 @@ pub(super) fn release(connection: &mut Connection, ticket: Ticket) -> Result<(),
     Ok(())
 }
 
-/// Gives free pages back to the file system. Only tidiness: a failure is no news to anyone.
-pub(super) fn shrink(connection: &Connection, is_empty: bool) {
-    if let Err(error) = give_back(connection, if is_empty { 0 } else { FREE_PAGES }) {
+/// Gives an empty file's pages back to the file system; while packets wait in it, free pages are
+/// for those to come. Only tidiness: a failure is no news to anyone.
+pub(super) fn shrink(connection: &Connection) {
+    if let Err(error) = give_back(connection) {
         log::debug!("the spool's file did not shrink: {error}");
     }
 }
 
-fn give_back(connection: &Connection, kept: i64) -> rusqlite::Result<()> {
-    let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-    if free > kept {
-        // One page a step.
-        let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({})", free - kept))?;
-        let mut pages = vacuum.query([])?;
-        while pages.next()?.is_some() {}
-    }
-    if free > 0 && kept == 0 {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    }
-    Ok(())
+fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut pages = vacuum.query([])?; // one page a step
+    while pages.next()?.is_some() {}
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Every mark that is set.
