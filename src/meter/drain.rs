@@ -148,6 +148,11 @@ impl Drain {
         self.spool.metrics.stored.committed("drain", rows.len(), since.elapsed());
         let refused = outcomes.iter().filter(|outcome| **outcome != Outcome::Stored).count() + rejected.len();
         events::rejected(&self.spool.metrics, refused as u64);
+        for (row, outcome) in rows.iter().zip(&outcomes) {
+            if *outcome == Outcome::UnknownPub {
+                self.spool.known.remove(row.pub_id);
+            }
+        }
         let drained = self.finish(ticket).await?;
         self.unsettled.pop();
         Ok(drained)
@@ -156,7 +161,7 @@ impl Drain {
     /// The batch is stored: its rows leave the file.
     async fn finish(&mut self, ticket: Ticket) -> Result<u64, StoreError> {
         let drained = self.spool.file.finish(ticket).await?;
-        self.spool.tell();
+        self.spool.has_drained();
         events::drained(&self.spool.metrics, drained, self.spool.file.rows());
         Ok(drained)
     }
@@ -164,7 +169,14 @@ impl Drain {
     /// Makes the devices that were promised while nobody could be asked.
     async fn make_devices(&mut self) -> Result<(), StoreError> {
         for device in self.spool.file.strangers().await? {
-            let made = self.make(device).await?;
+            let made = match self.make(device).await {
+                // One that cannot be made must not hold up the others; it is tried again.
+                Err(error) if !error.is_transient() => {
+                    self.failed(&error);
+                    continue;
+                }
+                made => made?,
+            };
             self.spool.file.introduce(device, made).await?;
             self.spool.promise(device, false);
         }

@@ -12,6 +12,7 @@ use crate::protocol::reply::Refusal;
 use crate::store::spool::{Kept, SpoolFile, Spooled};
 use crate::store::{Outcome, Store, StoreError, Ticket};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -25,6 +26,8 @@ pub struct Spool {
     pub(super) metrics: Arc<Metrics>,
     /// Devices promised to be made, so that each takes one place of its peer's quota.
     promised: Mutex<HashSet<PubRef>>,
+    /// The last attempt to put something failed: the disk is full, say.
+    is_failing: AtomicBool,
     /// Something was put.
     pub(super) filled: Notify,
 }
@@ -52,6 +55,7 @@ impl Spool {
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
             promised: Mutex::new(promised),
+            is_failing: AtomicBool::new(false),
             filled: Notify::new(),
         };
         spool.tell();
@@ -68,7 +72,10 @@ impl Spool {
             return Vec::new();
         }
         let since = Instant::now();
-        match self.file.put(rows, ticket).await {
+        let put = self.file.put(rows, ticket).await;
+        self.is_failing.store(put.is_err(), Ordering::Release);
+        self.tell();
+        match put {
             Ok(kept) => {
                 self.metrics.stored.committed("spool", count, since.elapsed());
                 let stored = kept.iter().filter(|kept| **kept == Kept::Stored).count();
@@ -76,13 +83,11 @@ impl Spool {
                 if kept.contains(&Kept::Full) {
                     events::spool_is_full(&self.metrics);
                 }
-                self.tell();
                 self.filled.notify_one();
                 kept.into_iter().map(verdict).collect()
             }
             Err(error) => {
                 events::spool_failed(&self.metrics, &error);
-                self.health.set_spool(false);
                 let refusal = if error.is_transient() { Refusal::Busy } else { Refusal::Unavailable };
                 vec![Err(refusal); count]
             }
@@ -125,9 +130,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Packets left it, so there is room again.
+    pub(super) fn has_drained(&self) {
+        self.is_failing.store(false, Ordering::Release);
+        self.tell();
+    }
+
     /// Shows health and metrics how full it is.
     pub(super) fn tell(&self) {
-        self.health.set_spool(self.file.has_room());
+        self.health.set_spool(self.file.has_room() && !self.is_failing.load(Ordering::Acquire));
         self.metrics.stored.spool_depth(self.file.rows(), self.file.bytes());
     }
 }

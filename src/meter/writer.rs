@@ -60,13 +60,13 @@ impl Writer {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::new();
         while let Some(first) = self.next().await {
-            let mut rows = first.rows.len();
+            let mut rows = first.rows.len() + first.strangers.len();
             waiting.push((first.rows.len(), first.strangers.len(), first.verdicts));
             let (mut batch, mut strangers) = (first.rows, first.strangers);
             while rows < self.max_rows
                 && let Ok(burst) = self.bursts.try_recv()
             {
-                rows += burst.rows.len();
+                rows += burst.rows.len() + burst.strangers.len();
                 waiting.push((burst.rows.len(), burst.strangers.len(), burst.verdicts));
                 batch.extend(burst.rows);
                 strangers.extend(burst.strangers);

@@ -7,9 +7,9 @@ use super::{
 use crate::store::StoreError;
 use rusqlite::{Connection, OpenFlags, ffi};
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,9 +23,29 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// comes on top of the spool's bound.
 const CHECKPOINT_PAGES: i64 = 512;
 
-/// The connection, and the spool's node number.
-pub(super) fn open(dir: &Path, path: &Path) -> Result<(Connection, i64), StoreError> {
+/// In the spool's folder: one server's at a time. Two would drain each other's batches.
+const LOCK: &str = "lock";
+
+/// Makes the folder (0700) if it is missing, and locks it until the file is dropped.
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| cannot(dir, &error))?;
+    let path = dir.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(|error| cannot(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(cannot(&path, &error)),
+        Err(TryLockError::WouldBlock) => {
+            let text =
+                format!("the spool {}: another m0v uses it; choose another [spool] dir", dir.display());
+            Err(StoreError::Refused(text))
+        }
+    }
+}
+
+/// The connection, and the spool's node number.
+pub(super) fn open(path: &Path) -> Result<(Connection, i64), StoreError> {
     match look(path).map_err(|fault| fault.explain(path))? {
         State::Absent => make(path),
         State::Sound => writer(path),

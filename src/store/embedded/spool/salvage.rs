@@ -99,7 +99,9 @@ impl Table<'_> {
                 step = 1;
             }
             // From the last row read, in strides that double, until there is something again.
-            let Some(next) = last.unwrap_or(from.max(0)).checked_add(step) else { return Ok((copied, gaps)) };
+            let Some(next) = last.unwrap_or_else(|| from.max(0)).checked_add(step) else {
+                return Ok((copied, gaps));
+            };
             step = step.saturating_mul(2);
             from = next;
             copied += self.run(into, "<", from, "DESC")?.0;

@@ -8,6 +8,7 @@ use super::{
         sqlstate::{Remedy, describe, remedy_of},
     },
     columns::{Columns, Parameter, extras},
+    reserved::json,
 };
 use tokio_postgres::{Client, Statement, error::SqlState};
 
@@ -297,14 +298,4 @@ fn blame(error: &tokio_postgres::Error) -> Outcome {
     } else {
         Outcome::Rejected(describe(error))
     }
-}
-
-/// The whole row; `extra` as text, because it may be what the database could not read.
-fn json(row: &PacketRow) -> String {
-    let PacketRow { pub_id, created_at, voltage, frequency, protected, seq, extra } = row;
-    serde_json::json!({
-        "pub_id": pub_id, "created_at": created_at, "voltage": voltage, "frequency": frequency,
-        "protected": protected, "seq": seq, "extra": extra,
-    })
-    .to_string()
 }

@@ -95,3 +95,13 @@ fn reason(row: &PacketRow, outcome: &Outcome) -> Option<String> {
         Outcome::Rejected(reason) => Some(reason.clone()),
     }
 }
+
+/// The whole row; `extra` as text, because it may be what the database could not read.
+pub(super) fn json(row: &PacketRow) -> String {
+    let PacketRow { pub_id, created_at, voltage, frequency, protected, seq, extra } = row;
+    serde_json::json!({
+        "pub_id": pub_id, "created_at": created_at, "voltage": voltage, "frequency": frequency,
+        "protected": protected, "seq": seq, "extra": extra,
+    })
+    .to_string()
+}
