@@ -53,7 +53,7 @@ impl Drain {
         Self { spool, node, max_rows, unsettled, lanes: BTreeMap::new(), meet_again: None }
     }
 
-    /// Drains whenever the store is there, until `stop`; then for a last time, [`LAST_DRAIN`] at
+    /// Drains whenever the store is there, until `stop`; then for a last time, ten seconds at
     /// most. To be stopped after the writers have ended.
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
