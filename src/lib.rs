@@ -5,7 +5,7 @@
 //!
 //! - [`cli`]: one file per subcommand · [`config`]: every key, default and check
 //! - [`server`]: bind, accept, limits, drain: joins the rooms below
-//! - [`meter`], [`confirm`]: what is said on ports 38981 and 38979
+//! - [`meter`], [`confirm`], [`api`]: what is said on ports 38981, 38979 and 38980
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
 //! - [`acme`]: the RSA certificate: ordered, kept, renewed
 //! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS
@@ -14,6 +14,7 @@
 //! - [`ops`]: logs, metrics, health
 
 pub mod acme;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod confirm;

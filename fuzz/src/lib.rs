@@ -1,10 +1,18 @@
 //! The pure rooms, compiled alone: a fuzzer with sanitizers is built in seconds, and a
 //! room that begins to import what it must not does not build here.
 //!
-//! `cargo fuzz run packet`, `confo` or `line`, from the repository's root.
+//! `cargo fuzz run packet`, `confo`, `line` or `hello`, from the repository's root.
 
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
+
+/// The pure part of the tls room.
+#[path = "../../src/tls"]
+pub mod tls {
+    pub mod hello;
+    pub mod names;
+    pub mod verdict;
+}
 
 use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};
 

@@ -1,7 +1,7 @@
 //! The directory, and who m0v is there: one account per directory, however often it crashes.
 
 use super::{
-    AcmeError, Step,
+    AcmeError, Pace, Step,
     cache::{self, Cache, Lease},
     call::{Caller, not_acme},
     jws::{self, Signer},
@@ -53,6 +53,15 @@ impl Session {
     pub(crate) fn new_nonce(&self) -> &str {
         &self.directory.base.new_nonce
     }
+}
+
+/// Asks for the directory, changing nothing: for `m0v check`.
+///
+/// # Errors
+/// `ca_file` is of no use, or there is no directory to be had.
+pub async fn reach(checked: &Checked, pace: Pace) -> Result<(), AcmeError> {
+    let caller = Caller::new(checked, pace)?;
+    discover(&caller, checked.directory()).await.map(drop)
 }
 
 pub(crate) async fn discover(caller: &Caller, url: &str) -> Result<Directory, AcmeError> {

@@ -201,4 +201,8 @@ pub enum CacheError {
     /// The shared store did not answer.
     #[error("the shared ACME store is unavailable: {0}")]
     Unavailable(String),
+    /// The shared store answers, and what it holds is not for this node: someone must act.
+    /// Never taken for "nothing there", or nodes that disagree would order in turns.
+    #[error("the shared ACME store cannot be used: {0}")]
+    Refused(String),
 }

@@ -25,6 +25,8 @@ pub struct Keeper {
     wake: Arc<Wake>,
     window: Option<Window>,
     ask_window_at: UnixSeconds,
+    /// The cache's last failure, told once.
+    told: Option<String>,
 }
 
 #[derive(Default)]
@@ -65,7 +67,7 @@ impl Keeper {
         let (state, watched) = watch::channel(State::default());
         let wake = Arc::<Wake>::default();
         let handle = Handle { state: watched, wake: wake.clone() };
-        (Self { issuer, holder, state, wake, window: None, ask_window_at: 0 }, handle)
+        (Self { issuer, holder, state, wake, window: None, ask_window_at: 0, told: None }, handle)
     }
 
     /// Runs until `stop`. An order under way is dropped then and gone on with at the next start.
@@ -90,13 +92,22 @@ impl Keeper {
     /// One look at everything, with an order if one is due; answers how long to rest.
     async fn turn(&mut self, asked: bool) -> Duration {
         match self.look(asked).await {
-            Ok(plan) => self.rest(plan),
+            Ok(plan) => {
+                self.told = None;
+                self.rest(plan)
+            }
             Err(error @ CacheError::LeaseLost) => {
                 log::info!("{error}");
                 POLL
             }
             Err(error) => {
-                log::error!("the ACME cache cannot be used: {error}");
+                let sentence = error.to_string();
+                if self.told.as_ref() != Some(&sentence) {
+                    let away = matches!(error, CacheError::Unavailable(_));
+                    let level = if away { log::Level::Warn } else { log::Level::Error };
+                    log::log!(level, "no certificate can be looked up or ordered now: {sentence}");
+                    self.told = Some(sentence);
+                }
                 POLL
             }
         }

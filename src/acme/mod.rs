@@ -38,6 +38,7 @@ mod secret;
 mod state;
 mod trust;
 
+pub use account::reach;
 pub use alpn::{challenge_config, serve_tls_alpn_01};
 pub use ari::Window;
 pub use cache::{
@@ -48,7 +49,7 @@ pub use challenge::serve_http_01;
 pub use error::{AcmeError, Class};
 pub use file::FileCache;
 pub use keeper::{Handle, Keeper};
-pub use options::{Checked, Fault, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Options};
+pub use options::{Checked, Fault, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Options, name_fault};
 pub use order::{Issuer, Step};
 pub use problem::{Kind, Problem};
 pub use renew::{Plan, Why, pause, plan};

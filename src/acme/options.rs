@@ -140,6 +140,16 @@ impl Checked {
         &self.options.directory
     }
 
+    /// Tells this certificate from others in a store that nodes share: nodes that want the same
+    /// from the same CA share it, and those that do not never order in turns.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let Options { domains, directory, .. } = &self.options;
+        let hash = super::jws::sha256_hex(format!("{directory} {}", domains.join(",")).as_bytes());
+        let first = domains.first().map_or("", String::as_str);
+        format!("{first} {}", hash.get(..16).unwrap_or(&hash))
+    }
+
     /// Changes whenever a failed try deserves a new chance at once.
     pub(crate) fn fingerprint(&self) -> String {
         let Options { domains, directory, ca_file, http_01, tls_alpn_01, profile, key_bits, .. } =
@@ -240,8 +250,9 @@ impl Faults {
     }
 }
 
-/// Why this cannot be a name on a certificate ordered here.
-fn name_fault(name: &str) -> Option<String> {
+/// Why this cannot be a name on a certificate ordered here, and what to do.
+#[must_use]
+pub fn name_fault(name: &str) -> Option<String> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if name.is_empty() {
         Some("an entry is empty: remove it or write the name".to_owned())

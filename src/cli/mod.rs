@@ -1,9 +1,13 @@
 //! One file per subcommand; here is what they share: the words of the command line, exit codes,
 //! and the two ways of saying something.
 
+mod chain;
 mod check;
+mod confos;
+mod hello;
 mod pubs;
 mod serve;
+mod subs;
 
 use crate::{
     config::{Config, Environment, Loaded},
@@ -45,9 +49,19 @@ enum Command {
     Serve,
     /// Say what is right and wrong with the configuration and its surroundings, one line each
     Check(check::Args),
+    /// Explain a captured TLS ClientHello: what the device can do, and what each compat level makes of it
+    Hello(hello::Args),
+    /// Assemble leaf, intermediates and root in the order that devices want, verified, on stdout
+    Chain(chain::Args),
     /// Add and show devices, as the id and hash they send
     #[command(subcommand)]
     Pub(pubs::Command),
+    /// Register users, who own the devices they confirm
+    #[command(subcommand)]
+    Sub(subs::Command),
+    /// Show confirmations, and end conflicts between users
+    #[command(subcommand)]
+    Confo(confos::Command),
 }
 
 /// Why a command failed; said once, on stderr, by [`run`].
@@ -79,8 +93,17 @@ pub fn run(
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error),
     };
-    let environment: Environment = variables.into_iter().collect();
     let command = cli.command.unwrap_or(Command::Serve);
+    // These look at files alone, and work without a configuration or beside a wrong one.
+    let done = match &command {
+        Command::Hello(args) => Some(hello::run(args)),
+        Command::Chain(args) => Some(chain::run(args)),
+        Command::Serve | Command::Check(_) | Command::Pub(_) | Command::Sub(_) | Command::Confo(_) => None,
+    };
+    if let Some(done) = done {
+        return done.unwrap_or_else(|error| failed(&error));
+    }
+    let environment: Environment = variables.into_iter().collect();
     let loaded = match Config::load(cli.config.as_deref(), environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -90,10 +113,12 @@ pub fn run(
             return ExitCode::from(code);
         }
     };
-    execute(command, loaded).unwrap_or_else(|error| {
-        complain(format_args!("m0v: {error}"));
-        ExitCode::FAILURE
-    })
+    execute(command, loaded).unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    complain(format_args!("m0v: {error}"));
+    ExitCode::FAILURE
 }
 
 fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
@@ -104,8 +129,17 @@ fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
             Command::Serve => serve::run(loaded).await,
             Command::Check(args) => check::run(args, loaded).await,
             Command::Pub(command) => pubs::run(command, loaded).await,
+            Command::Hello(args) => hello::run(&args),
+            Command::Chain(args) => chain::run(&args),
+            Command::Sub(command) => subs::run(command, loaded).await,
+            Command::Confo(command) => confos::run(command, loaded).await,
         }
     })
+}
+
+/// Who gives the command, for `audit`.
+fn operator() -> String {
+    whoami::username().unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// Prints help and version on stdout, and wrong usage on stderr.
@@ -131,7 +165,7 @@ fn complain(line: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, check, pubs};
+    use super::{Cli, Command, check, confos, pubs, subs};
     use clap::{CommandFactory, Parser, error::ErrorKind};
 
     fn parse(line: &str) -> Result<Cli, ErrorKind> {
@@ -178,6 +212,32 @@ mod tests {
     }
 
     #[test]
+    fn reads_users_and_conflicts() {
+        let Some(Command::Sub(subs::Command::Add(add))) =
+            parse("m0v sub add a@b.c --name Ann --phone +49-1").unwrap().command
+        else {
+            panic!("no sub add")
+        };
+        assert_eq!(
+            (add.email.as_str(), add.name.as_deref(), add.phone.as_deref()),
+            ("a@b.c", Some("Ann"), Some("+49-1"))
+        );
+        let Some(Command::Confo(confos::Command::Resolve(resolve))) =
+            parse("m0v confo resolve -5 --owner a@b.c").unwrap().command
+        else {
+            panic!("no confo resolve")
+        };
+        assert_eq!((resolve.hash, resolve.owner.as_str()), (-5, "a@b.c"));
+        for (line, wanted) in [("m0v confo list", false), ("m0v confo list --conflicts", true)] {
+            let Some(Command::Confo(confos::Command::List { conflicts })) = parse(line).unwrap().command
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(conflicts, wanted, "{line}");
+        }
+    }
+
+    #[test]
     fn refuses_what_it_cannot_mean() {
         for (line, kind) in [
             ("m0v sevre", ErrorKind::InvalidSubcommand),
@@ -188,6 +248,10 @@ mod tests {
             ("m0v pub add --id 0", ErrorKind::ValueValidation),
             ("m0v pub add --id -1", ErrorKind::ValueValidation),
             ("m0v pub add --hash 0", ErrorKind::ValueValidation),
+            ("m0v sub add", ErrorKind::MissingRequiredArgument),
+            ("m0v sub add nobody", ErrorKind::ValueValidation),
+            ("m0v confo resolve 5", ErrorKind::MissingRequiredArgument),
+            ("m0v confo resolve x --owner a@b.c", ErrorKind::ValueValidation),
             ("m0v --version", ErrorKind::DisplayVersion),
             ("m0v --help", ErrorKind::DisplayHelp),
         ] {

@@ -103,7 +103,7 @@ fn line(device: &Pub) -> String {
 }
 
 /// Any signed 64-bit number but 0, which means "no hash" on the wire.
-fn parse_hash(text: &str) -> Result<i64, String> {
+pub(super) fn parse_hash(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(0) => Err("0 means no hash".to_owned()),
         Ok(hash) => Ok(hash),

@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, findings: &Findings) -> Vec<Fault> {
     }
     contradictions.extend(check_certificate(config));
     contradictions.extend(check_acme(config));
+    contradictions.extend(check_secret(config));
     contradictions.extend(check_addresses(config));
     let readable = |c: &Contradiction| !c.keys().any(|key| findings.bad.contains(&key));
     contradictions.into_iter().filter(readable).map(|c| c.into_fault(findings)).collect()
@@ -106,7 +107,20 @@ fn check_acme(config: &Config) -> Vec<Contradiction> {
             found.push(Contradiction::new(Key("acme", name), &[Key("acme", "domains")], message));
         }
     }
+    if !acme.domains.is_empty() && listens.iter().all(|(_, listen)| listen.is_empty()) {
+        let message = "needs listen_http (port 80) or listen_tls_alpn (port 443): the CA asks there whether the \
+                       names are ours";
+        let listens = [Key("acme", "listen_http"), Key("acme", "listen_tls_alpn")];
+        found.push(Contradiction::new(Key("acme", "domains"), &listens, message));
+    }
     found
+}
+
+/// One secret, from one place.
+fn check_secret(config: &Config) -> Option<Contradiction> {
+    let (secret, file) = (Key("database", "secret"), Key("database", "secret_file"));
+    let both = config.database.secret.is_some() && config.database.secret_file.is_some();
+    both.then(|| Contradiction::new(secret, &[file], "excludes secret_file: give the secret in one place"))
 }
 
 /// One address cannot be listened on twice; port 0 is another one each time.

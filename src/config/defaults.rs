@@ -29,7 +29,10 @@ pub(super) const API_KEY_NAME: &str = "api-key-name";
 pub(super) const TUNNEL_ALLOW: [&str; 3] = ["127.0.0.1:38981", "127.0.0.1:38979", "127.0.0.1:38980"];
 
 /// Let's Encrypt's production directory: free, and no account is needed beforehand.
-pub(super) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+pub(super) const ACME_DIRECTORY: &str = "letsencrypt";
+
+/// RSA bits: what a CC3220S verifies in reasonable time.
+pub(super) const ACME_KEY_BITS: u16 = 2048;
 
 /// Connections to PostgreSQL: a few writer lanes and a few readers; one server's default
 /// `max_connections` is 100, so several nodes fit.

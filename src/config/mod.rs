@@ -4,6 +4,7 @@
 //! [`Config::load`] is `keys` (the list of keys) visited by `read`, then `across`; every value is
 //! read by `value` and judged by `single`. All faults of one run are reported together.
 
+mod acme;
 mod across;
 mod defaults;
 mod env;
@@ -25,12 +26,13 @@ mod value;
 mod warnings;
 mod words;
 
+pub use acme::Acme;
 pub use env::Environment;
 pub use fault::{Fault, Faults};
 pub use ipnet::{IpNet, IpNetError};
 pub use load::Loaded;
 pub use ports::{Admin, Api, Confirm, Meter, Port, Tunnel};
-pub use rooms::{Acme, Database, Limits, Log, Spool, Tls};
+pub use rooms::{Database, Limits, Log, Spool, Tls};
 pub use secret::Secret;
 pub use words::{ClientCert, Compat, LogFormat, ProxyProtocol, UnknownId};
 
@@ -85,6 +87,9 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Shortest `[database] secret`, in bytes: as long as the key that is derived from it.
+    pub const SECRET_MIN_BYTES: usize = 32;
+
     /// The spool's folder: `[spool] dir`, else `<data_dir>/spool`.
     #[must_use]
     pub fn spool_dir(&self) -> PathBuf {

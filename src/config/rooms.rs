@@ -1,14 +1,14 @@
-//! The sections that do not listen for devices: `[tls]`, `[acme]`, `[database]`, `[spool]`,
+//! The sections that do not listen for devices: `[tls]`, `[database]`, `[spool]`,
 //! `[limits]`, `[log]`.
 
 use super::{
     defaults,
     keys::Keys,
     secret::Secret,
-    single::{between, database_url, domain, each, fragment, https, mailto, optional, seconds},
+    single::{between, database_url, fragment, optional, seconds, shared_secret},
     words::{Compat, LogFormat},
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// `[tls]`: the server's certificate and how old a client may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,33 +29,6 @@ pub struct Tls {
     pub resumption: bool,
 }
 
-/// `[acme]`: certificates from an ACME directory; off while `domains` is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acme {
-    /// Names in the certificate.
-    pub domains: Vec<String>,
-    /// Where the CA may write to, as `mailto:` URLs.
-    pub contact: Vec<String>,
-    /// URL of the directory.
-    pub directory: String,
-    /// PEM file with the root of the directory's own HTTPS, for a private CA.
-    pub ca_file: Option<PathBuf>,
-    /// Addresses for tls-alpn-01; the CA calls port 443.
-    pub listen_tls_alpn: Vec<SocketAddr>,
-    /// Addresses for http-01; the CA calls port 80.
-    pub listen_http: Vec<SocketAddr>,
-    /// Days before the end; unset, when a third of the lifetime is left.
-    pub renew_before_days: Option<u32>,
-    /// External account binding: the key's id, from the CA.
-    pub eab_kid: Option<String>,
-    /// External account binding: the key, base64url as the CA shows it.
-    pub eab_key: Option<Secret>,
-    /// Whether renewals keep the private key, for devices that pin it.
-    pub reuse_key: bool,
-    /// Common name of the root whose chain is wanted when the CA offers several.
-    pub preferred_chain: Option<String>,
-}
-
 /// `[database]`: where readings are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
@@ -67,8 +40,10 @@ pub struct Database {
     pub max_connections: usize,
     /// Most rows in one commit.
     pub batch_max_rows: usize,
-    /// File with the key that encrypts what nodes share secretly through the database.
+    /// File with the secret that encrypts what nodes share through the database.
     pub secret_file: Option<PathBuf>,
+    /// The same secret as text, for the environment.
+    pub secret: Option<Secret>,
     /// Whether a database that may lose commits (`fsync` off) is only shouted at.
     pub allow_unsafe: bool,
 }
@@ -138,43 +113,15 @@ impl Tls {
     }
 }
 
-impl Acme {
-    pub(super) fn visit(&mut self, keys: &mut impl Keys) {
-        let Self {
-            domains,
-            contact,
-            directory,
-            ca_file,
-            listen_tls_alpn,
-            listen_http,
-            renew_before_days,
-            eab_kid,
-            eab_key,
-            reuse_key,
-            preferred_chain,
-        } = self;
-        keys.checked("domains", domains, each(domain));
-        keys.checked("contact", contact, each(mailto));
-        keys.checked("directory", directory, https);
-        keys.key("ca_file", ca_file);
-        keys.key("listen_tls_alpn", listen_tls_alpn);
-        keys.key("listen_http", listen_http);
-        keys.checked("renew_before_days", renew_before_days, optional(between(1..=365)));
-        keys.key("eab_kid", eab_kid);
-        keys.key("eab_key", eab_key);
-        keys.key("reuse_key", reuse_key);
-        keys.key("preferred_chain", preferred_chain);
-    }
-}
-
 impl Database {
     pub(super) fn visit(&mut self, keys: &mut impl Keys) {
-        let Self { url, ca_file, max_connections, batch_max_rows, secret_file, allow_unsafe } = self;
+        let Self { url, ca_file, max_connections, batch_max_rows, secret_file, secret, allow_unsafe } = self;
         keys.checked("url", url, optional(database_url));
         keys.key("ca_file", ca_file);
         keys.checked("max_connections", max_connections, between(CONNECTIONS));
         keys.checked("batch_max_rows", batch_max_rows, between(1..=100_000));
         keys.key("secret_file", secret_file);
+        keys.checked("secret", secret, optional(shared_secret));
         keys.key("allow_unsafe", allow_unsafe);
     }
 }
@@ -232,24 +179,6 @@ impl Default for Tls {
     }
 }
 
-impl Default for Acme {
-    fn default() -> Self {
-        Self {
-            domains: Vec::new(),
-            contact: Vec::new(),
-            directory: defaults::ACME_DIRECTORY.to_owned(),
-            ca_file: None,
-            listen_tls_alpn: Vec::new(),
-            listen_http: Vec::new(),
-            renew_before_days: None,
-            eab_kid: None,
-            eab_key: None,
-            reuse_key: false,
-            preferred_chain: None,
-        }
-    }
-}
-
 impl Default for Database {
     fn default() -> Self {
         Self {
@@ -258,6 +187,7 @@ impl Default for Database {
             max_connections: defaults::DATABASE_MAX_CONNECTIONS,
             batch_max_rows: defaults::BATCH_MAX_ROWS,
             secret_file: None,
+            secret: None,
             allow_unsafe: false,
         }
     }

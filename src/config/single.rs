@@ -1,7 +1,8 @@
 //! Checks of one value by itself. Messages never hold a secret.
 #![expect(clippy::ptr_arg, reason = "a check is called with the field itself, whatever its type")]
 
-use super::{secret::Secret, value::quoted};
+use super::{Config, secret::Secret, value::quoted};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 type Checked = Result<(), String>;
@@ -79,10 +80,7 @@ pub(super) fn host_port(text: &String) -> Checked {
 
 /// A name that a CA can put in a certificate after tls-alpn-01 or http-01.
 pub(super) fn domain(name: &String) -> Checked {
-    if name.starts_with("*.") {
-        return Err(format!("{}: a wildcard needs dns-01, which m0v does not speak", quoted(name)));
-    }
-    if is_host_name(name) { Ok(()) } else { Err(format!("must be a host name, got {}", quoted(name))) }
+    crate::acme::name_fault(name.trim_end_matches('.')).map_or(Ok(()), Err)
 }
 
 /// Where a CA may write to.
@@ -94,13 +92,43 @@ pub(super) fn mailto(url: &String) -> Checked {
     Err(format!("must be \"mailto:somebody@example.org\", got {}", quoted(url)))
 }
 
-/// A URL that is fetched over TLS.
-pub(super) fn https(url: &String) -> Checked {
+/// The URL of an ACME directory, fetched over TLS, or a name for one.
+pub(super) fn directory(url: &String) -> Checked {
     let rest = url.strip_prefix("https://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    if rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic())) {
+    let known = matches!(url.as_str(), "letsencrypt" | "letsencrypt-staging");
+    if known || rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Ok(());
     }
-    Err(format!("must begin with https://, got {}", quoted(url)))
+    Err(format!(
+        "must begin with https://, or be \"letsencrypt\" or \"letsencrypt-staging\", got {}",
+        quoted(url)
+    ))
+}
+
+/// A key as CAs show it. Padding and the older alphabet are forgiven.
+pub(super) fn base64url(key: &Secret) -> Checked {
+    let text = key.expose_secret().trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+    match BASE64_URL_SAFE_NO_PAD.decode(text) {
+        Ok(bytes) if !bytes.is_empty() => Ok(()),
+        _ => Err("must be base64url: copy the key exactly as the CA shows it".to_owned()),
+    }
+}
+
+/// A size of RSA key that devices verify.
+pub(super) fn rsa_bits(bits: &u16) -> Checked {
+    if matches!(bits, 2048 | 3072 | 4096) {
+        return Ok(());
+    }
+    Err(format!("must be 2048, 3072 or 4096, got {bits}"))
+}
+
+/// Long enough not to be guessed.
+pub(super) fn shared_secret(secret: &Secret) -> Checked {
+    if secret.expose_secret().trim().len() >= Config::SECRET_MIN_BYTES {
+        return Ok(());
+    }
+    let least = Config::SECRET_MIN_BYTES;
+    Err(format!("must be at least {least} bytes, such as `openssl rand -base64 32` prints"))
 }
 
 /// A PostgreSQL URL, or libpq's `key=value` form. What is in it is judged by who connects.

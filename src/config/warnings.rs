@@ -1,25 +1,34 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{ClientCert, Config, ProxyProtocol};
+use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
 
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
     /// Shrinks with each room that is built.
     #[must_use]
     pub fn not_built_yet(&self) -> Vec<String> {
-        let default = Self::default();
         let mut asked = Vec::new();
-        if self.api != default.api && !self.api.listen.is_empty() {
-            asked.push("[api]: the HTTPS API is".to_owned());
+        if !self.api.listen.is_empty() {
+            let Api { key_value, onboarding_token, broker_token, issuer_ca, client_cert_header, .. } =
+                &self.api;
+            for (key, is_set) in [
+                ("key_value", key_value.is_some()),
+                ("onboarding_token", onboarding_token.is_some()),
+                ("broker_token", broker_token.is_some()),
+                ("issuer_ca", issuer_ca.is_some()),
+                ("client_cert_header", client_cert_header.is_some()),
+            ] {
+                if is_set {
+                    asked.push(format!("[api] {key}: the routes that need it are"));
+                }
+            }
         }
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
         }
-        if self.acme != default.acme {
-            asked.push("[acme]: certificates from an ACME CA are".to_owned());
-        }
-        for port in self.ports().iter().filter(|port| port.section != "api") {
-            if port.client_cert != ClientCert::Off {
+        for port in self.ports() {
+            let default = if port.section == "api" { ClientCert::Optional } else { ClientCert::Off };
+            if port.client_cert != default && port.client_cert != ClientCert::Off {
                 asked.push(format!("[{}] client_cert: client certificates are", port.section));
             }
             if port.proxy_protocol != ProxyProtocol::Off {
@@ -38,6 +47,26 @@ impl Config {
         }
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        match self.tls.compat {
+            Compat::Strict | Compat::Cc3220 => {}
+            Compat::Cbc => found.push(
+                "[tls] compat = \"cbc\": suites with CBC are served to devices that have no AES-GCM".to_owned(),
+            ),
+            Compat::RsaKx => found.push(
+                "[tls] compat = \"rsa-kx\" is weak: what a device says with static RSA can be read by whoever \
+                 gets the server's key later, and TLS 1.0 and 1.1 rest on SHA-1 and MD5"
+                    .to_owned(),
+            ),
+        }
+        let database = &self.database;
+        let secret = database.secret.is_some() || database.secret_file.is_some();
+        if !self.acme.domains.is_empty() && database.url.is_some() && !secret {
+            found.push(
+                "[acme]: without [database] secret_file m0v does not share the ACME account and certificate through \
+                 the database; this node keeps its own in data_dir and orders for itself"
+                    .to_owned(),
+            );
         }
         if self.database.allow_unsafe {
             found.push("[database] allow_unsafe: a reading that was thanked for can be lost".to_owned());

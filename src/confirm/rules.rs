@@ -1,5 +1,19 @@
-//! Who owns a device once it confirms, and where the confirmation is kept (DESIGN §2.4).
+//! Who owns a device once it confirms, and where the confirmation is kept.
 //! Pure, so that its truth table is its test; the engines of `store` apply what it decides.
+//!
+//! | e-mail | `pub` with this hash | do | save in |
+//! |---|---|---|---|
+//! | in `sub` | none | create it, creator = sub | `confo` |
+//! | in `sub` | creator = sub | nothing | `confo` |
+//! | in `sub` | creator empty | set creator = sub | `confo` |
+//! | in `sub` | creator = another | nothing: conflict, two users configured one hash | `cconfo` |
+//! | not in `sub`, or none | none | create it, creator empty | `confo` |
+//! | not in `sub`, or none | creator empty | leave it empty | `confo` |
+//! | not in `sub`, or none | creator = someone else | nothing | `confo` |
+//! | not in `sub` | creator = this e-mail's own id, from when it was registered | empty the creator, warn | `confo` |
+//!
+//! An e-mail not in `sub` enters `csub` once; no e-mail means no row there. Registering moves the
+//! row from `csub` to `sub` and keeps the id, deregistering moves it back.
 
 /// The e-mail of a confirmation, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

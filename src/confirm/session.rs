@@ -1,29 +1,34 @@
 //! One connection on the confirm port: confirmations stored, queries answered.
 
+use super::lookup::Lookup;
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
-use crate::protocol::confo::{self, Answer, Confirmation, Message, Query};
+use crate::protocol::confo::{self, Answer, Confirmation, Message};
 use crate::protocol::reply::{self, Refusal};
 use crate::session::{Room, Tally};
-use crate::store::{Confirmed, Micros, Store, StoreError, now};
+use crate::store::{Confirmed, Store, now};
+use std::collections::VecDeque;
+use std::future::ready;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The port's name in logs and metrics.
 const PORT: &str = "confirm";
 
 /// What the app gets when nothing was confirmed (yet).
-const NOT_FOUND: &str = "Not found";
+pub const NOT_FOUND: &str = "Not found";
 
 /// What all connections of the confirm port share.
 pub struct ConfirmService {
     /// Where confirmations are kept.
     pub store: Arc<dyn Store>,
+    /// Answers queries.
+    pub lookup: Arc<Lookup>,
     /// `[confirm] reply`.
     pub reply: String,
-    /// `[confirm] visible`: how long a confirmation answers queries; zero is for ever.
-    pub visible: Duration,
     /// Whether the store can be asked at all.
     pub health: Arc<Health>,
     /// Counters.
@@ -34,77 +39,91 @@ pub struct ConfirmService {
 /// confirmation pipelined before it.
 pub struct ConfirmRoom {
     service: Arc<ConfirmService>,
-    taken: Vec<Result<Message, Refusal>>,
+    peer: IpAddr,
+    taken: VecDeque<Taken>,
     tally: Tally,
 }
 
+/// A line, read.
+struct Taken {
+    /// Queries pipelined together are held together, not one after the other.
+    at: Instant,
+    message: Result<Message, Refusal>,
+}
+
 impl ConfirmRoom {
-    /// Opens the room.
-    pub fn new(service: Arc<ConfirmService>) -> Self {
-        Self { service, taken: Vec::new(), tally: Tally::default() }
+    /// Opens the room for a connection from `peer`.
+    pub fn new(service: Arc<ConfirmService>, peer: IpAddr) -> Self {
+        Self { service, peer, taken: VecDeque::new(), tally: Tally::default() }
+    }
+
+    async fn answer(
+        &self,
+        Taken { at, message }: Taken,
+        hurry: impl Future<Output = ()> + Send,
+    ) -> Result<String, Refusal> {
+        match message? {
+            Message::Confirmation(confirmation) => self.service.confirm(&confirmation).await,
+            Message::Query(query) => {
+                let found = self.service.lookup.ask(&query, self.peer, at, hurry).await?;
+                Ok(found.map_or_else(|| NOT_FOUND.to_owned(), |found| answer(&found).to_string()))
+            }
+        }
+    }
+
+    fn push(&mut self, answered: Result<String, Refusal>, out: &mut Vec<u8>) {
+        match answered {
+            Ok(answer) => {
+                self.tally.thanked += 1;
+                events::lines_thanked(&self.service.metrics, PORT, 1);
+                reply::push_line(out, &answer);
+            }
+            Err(refusal) => {
+                self.tally.refused += 1;
+                events::line_refused(&self.service.metrics, PORT, &refusal);
+                reply::push_line(out, &reply::render(&refusal));
+            }
+        }
     }
 }
 
 impl ConfirmService {
-    async fn answer(&self, message: Message) -> Result<String, Refusal> {
+    async fn confirm(&self, confirmation: &Confirmation) -> Result<String, Refusal> {
         if !self.health.store_is_up() {
             return Err(Refusal::Unavailable);
         }
-        match message {
-            Message::Confirmation(confirmation) => self.confirm(&confirmation).await,
-            Message::Query(query) => self.find(&query).await,
-        }
-    }
-
-    async fn confirm(&self, confirmation: &Confirmation) -> Result<String, Refusal> {
-        let stored = self.store.confirm(confirmation, now()).await;
-        let stored = stored.map_err(|error| self.failed("store a confirmation", &error))?;
+        let stored = self.store.confirm(confirmation, now()).await.map_err(|error| {
+            events::store_failed(&self.health, &self.metrics, "store a confirmation", &error);
+            Refusal::Unavailable
+        })?;
         events::confirmed(&self.metrics, &stored);
         Ok(self.reply.clone())
-    }
-
-    async fn find(&self, query: &Query) -> Result<String, Refusal> {
-        let found = self.store.find_confirmation(query, self.visible_since()).await;
-        let found = found.map_err(|error| self.failed("find a confirmation", &error))?;
-        Ok(found.map_or_else(|| NOT_FOUND.to_owned(), |found| answer(&found)))
-    }
-
-    fn visible_since(&self) -> Micros {
-        if self.visible.is_zero() {
-            return Micros::MIN;
-        }
-        now().saturating_sub(Micros::try_from(self.visible.as_micros()).unwrap_or(Micros::MAX))
-    }
-
-    fn failed(&self, what: &str, error: &StoreError) -> Refusal {
-        events::store_failed(&self.health, &self.metrics, what, error);
-        Refusal::Unavailable
     }
 }
 
 impl Room for ConfirmRoom {
     fn take(&mut self, line: &[u8]) {
-        self.taken.push(confo::parse(line));
+        self.taken.push_back(Taken { at: Instant::now(), message: confo::parse(line) });
     }
 
     async fn settle(&mut self, out: &mut Vec<u8>) {
-        for message in std::mem::take(&mut self.taken) {
-            let answered = match message {
-                Ok(message) => self.service.answer(message).await,
-                Err(refusal) => Err(refusal),
-            };
-            match answered {
-                Ok(answer) => {
-                    self.tally.thanked += 1;
-                    events::lines_thanked(&self.service.metrics, PORT, 1);
-                    reply::push_line(out, &answer);
-                }
-                Err(refusal) => {
-                    self.tally.refused += 1;
-                    events::line_refused(&self.service.metrics, PORT, &refusal);
-                    reply::push_line(out, &reply::render(&refusal));
-                }
-            }
+        while !self.is_held()
+            && let Some(taken) = self.taken.pop_front()
+        {
+            let answered = self.answer(taken, ready(())).await;
+            self.push(answered, out);
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        let next = self.taken.front().map(|taken| &taken.message);
+        matches!(next, Some(Ok(Message::Query(query))) if query.wait > 0)
+    }
+
+    async fn settle_held(&mut self, out: &mut Vec<u8>, hurry: &CancellationToken) {
+        if let Some(taken) = self.taken.pop_front() {
+            let answered = self.answer(taken, hurry.cancelled()).await;
+            self.push(answered, out);
         }
     }
 
@@ -113,8 +132,9 @@ impl Room for ConfirmRoom {
     }
 }
 
-/// The line the app reads; the e-mail is not in it.
-fn answer(found: &Confirmed) -> String {
+/// What the app is told of a confirmation; the e-mail is not in it.
+#[must_use]
+pub fn answer(found: &Confirmed) -> Answer<'_> {
     Answer {
         device_name: &found.device_name,
         timestamp: found.created_at.div_euclid(1_000_000),
@@ -123,5 +143,4 @@ fn answer(found: &Confirmed) -> String {
         id: found.pub_id,
         conflict: found.conflict,
     }
-    .to_string()
 }

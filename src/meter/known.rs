@@ -5,9 +5,10 @@ use crate::store::Pub;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// `pub_id` ↔ `hash` of devices that exist. Only hits are kept: a miss always asks the
-/// store, and the store's own join has the last word, so a stale entry can refuse nobody
-/// and store nothing. Grows with the number of devices (some 50 bytes each), never with strangers.
+/// `pub_id` ↔ `hash` of devices that exist. Only hits are kept: a miss, and a line whose id
+/// and hash seem to disagree, always ask the store, and the store's own join refuses ids that
+/// are gone. A hash never moves to another id: no command does that; someone who does it by
+/// SQL restarts m0v. Grows with the number of devices (some 50 bytes each), never with strangers.
 #[derive(Debug, Default)]
 pub struct Known {
     maps: RwLock<Maps>,

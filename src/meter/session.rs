@@ -93,10 +93,8 @@ impl MeterRoom {
 
     fn accept(&mut self, packet: Packet, (pub_id, hash): (i64, Option<i64>), now: Micros) -> Slot {
         let device = packet.device;
-        if let (Some(id), Some(asked)) = (device.id, device.hash)
-            && hash != Some(asked)
-        {
-            return Slot::Refused(Refusal::IdAndHashDisagree { id, hash: asked });
+        if let Some(refusal) = disagreement(device, pub_id, hash) {
+            return Slot::Refused(refusal);
         }
         let slot = Slot::Row(Asked { device, pub_id, seq: packet.seq });
         self.rows.push(row(packet, pub_id, now));
@@ -111,9 +109,11 @@ impl MeterRoom {
         }
         let failed = |error: StoreError| {
             events::store_failed(&service.health, &service.metrics, "find a device", &error);
+            refusal_of(&error)
         };
         match service.store.find_pub(device).await.map_err(failed) {
-            Err(()) => return self.promise(device),
+            Err(Refusal::Unavailable) => return self.promise(device),
+            Err(refusal) => return Err(refusal),
             Ok(Some(found)) => {
                 service.known.insert(&found);
                 return Ok(Found::Known(found.pub_id, found.hash));
@@ -126,7 +126,7 @@ impl MeterRoom {
             Some(true) => {
                 // Somebody else may have made it meanwhile; then it is theirs and as good.
                 let made = service.store.add_pub(device).await.map_err(failed);
-                let made = made.map_err(|()| Refusal::Unavailable)?.unwrap_or_else(|taken| taken);
+                let made = made?.unwrap_or_else(|taken| taken);
                 service.known.insert(&made);
                 Ok(Found::Known(made.pub_id, made.hash))
             }
@@ -216,8 +216,11 @@ impl Room for MeterRoom {
                 Slot::Refused(Refusal::MissingDevice)
             }
             Ok(packet) => match self.service.known.find(packet.device) {
-                Some(found) => self.accept(packet, found, now()),
-                None => Slot::Unresolved(Box::new(packet)),
+                // Only the store may say that they disagree: what is known here may be old.
+                Some((id, hash)) if disagreement(packet.device, id, hash).is_none() => {
+                    self.accept(packet, (id, hash), now())
+                }
+                Some(_) | None => Slot::Unresolved(Box::new(packet)),
             },
         };
         self.slots.push(slot);
@@ -252,6 +255,17 @@ impl Room for MeterRoom {
     fn tally(&self) -> Tally {
         self.tally
     }
+}
+
+fn refusal_of(error: &StoreError) -> Refusal {
+    if matches!(error, StoreError::Busy(_)) { Refusal::Busy } else { Refusal::Unavailable }
+}
+
+/// `None` when all that the line gives is this device's.
+fn disagreement(asked: PubRef, pub_id: i64, hash: Option<i64>) -> Option<Refusal> {
+    let (id, asked_hash) = (asked.id?, asked.hash?);
+    let agree = id == pub_id && Some(asked_hash) == hash;
+    (!agree).then_some(Refusal::IdAndHashDisagree { id, hash: asked_hash })
 }
 
 /// Names what the line gave first, as the look-up did.

@@ -57,7 +57,8 @@ impl Drop for Place {
     }
 }
 
-fn block(peer: IpAddr) -> IpAddr {
+/// What counts as one peer: an IPv4 address, or the /64 of an IPv6 one.
+pub fn block(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -11,9 +11,10 @@ const BACKLOG: i32 = 4096;
 
 /// Why a port could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("[{section}] listen: cannot bind {address}: {source}{hint}")]
+#[error("[{section}] {key}: cannot bind {address}: {source}{hint}")]
 pub struct BindError {
     section: &'static str,
+    key: &'static str,
     address: SocketAddr,
     hint: &'static str,
     source: io::Error,
@@ -35,8 +36,20 @@ impl BindError {
 /// # Errors
 /// [`BindError`], naming section, address and cure.
 pub fn bind(section: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |source: io::Error| BindError { section, address, hint: hint(&source, address), source };
-    open(address).map_err(failed)
+    bind_for(section, "listen", address)
+}
+
+/// The same for an address from a key that is not called `listen`.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_for(
+    section: &'static str,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let hint = |source: &io::Error| hint(source, address);
+    open(address).map_err(|source| BindError { section, key, address, hint: hint(&source), source })
 }
 
 fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -3,4 +3,6 @@
 pub mod accept;
 pub mod admission;
 pub mod listen;
+pub mod rate;
 pub mod replay;
+pub mod write_deadline;

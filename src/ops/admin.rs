@@ -1,13 +1,14 @@
 //! The operator's port: plain HTTP, meant for 127.0.0.1.
 
+use super::handshakes::Failed;
 use super::health::Health;
 use super::metrics::Metrics;
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ use std::sync::Arc;
 pub struct Admin {
     /// Behind `/readyz`.
     pub health: Arc<Health>,
-    /// Behind `/metrics`.
+    /// Behind `/metrics` and `/handshakes`.
     pub metrics: Arc<Metrics>,
+    /// Where the port listens.
+    pub addresses: Arc<[IpAddr]>,
 }
 
 /// The routes of DESIGN §2.1.
@@ -26,7 +29,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .layer(middleware::from_fn(own_host_only))
+        .route("/handshakes", get(handshakes))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin.addresses), own_host_only))
         .with_state(admin)
 }
 
@@ -42,39 +46,58 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, kind)], admin.metrics.encode()).into_response()
 }
 
-/// Refuses a Host that is a name other than localhost: a web page on a name that its owner
-/// points at 127.0.0.1 (DNS rebinding) must not read this port through a visitor's browser.
-async fn own_host_only(request: Request, next: Next) -> Response {
+/// The last failed handshakes, newest first.
+async fn handshakes(State(admin): State<Admin>) -> Json<Vec<Failed>> {
+    Json(admin.metrics.failed_handshakes.last())
+}
+
+/// Refuses a Host that is neither localhost nor an address we listen on: a web page on a name
+/// that its owner points at 127.0.0.1 (DNS rebinding) must not read this port through a
+/// visitor's browser. Any port goes, for who comes through a forwarded one.
+async fn own_host_only(State(own): State<Arc<[IpAddr]>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if host.is_some_and(is_own_host) {
+    if host.is_some_and(|host| is_own_host(host, &own)) {
         next.run(request).await
     } else {
         (StatusCode::MISDIRECTED_REQUEST, "use the address or localhost as the host\n").into_response()
     }
 }
 
-fn is_own_host(host: &str) -> bool {
+fn is_own_host(host: &str, own: &[IpAddr]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok()
+    name.eq_ignore_ascii_case("localhost")
+        || literal.parse::<IpAddr>().is_ok_and(|host| {
+            own.iter().any(|own| *own == host || own.is_unspecified() && own.is_ipv4() == host.is_ipv4())
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OWN: [IpAddr; 2] =
+        [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+
     #[test]
-    fn takes_addresses_and_localhost_as_host_and_no_other_name() {
+    fn takes_own_addresses_and_localhost_as_host_and_no_other_name() {
         for own in ["127.0.0.1:38982", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:38982", "[::1]"] {
-            assert!(is_own_host(own), "{own}");
+            assert!(is_own_host(own, &OWN), "{own}");
         }
-        for foreign in
-            ["evil.example", "evil.example:38982", "localhost.evil.example", "", ":1", "127.0.0.1.evil"]
-        {
-            assert!(!is_own_host(foreign), "{foreign}");
+        for foreign in [
+            "evil.example",
+            "evil.example:38982",
+            "localhost.evil.example",
+            "",
+            ":1",
+            "127.0.0.1.evil",
+            "8.8.8.8:1",
+        ] {
+            assert!(!is_own_host(foreign, &OWN), "{foreign}");
         }
+        assert!(is_own_host("192.0.2.7:1", &["0.0.0.0".parse().unwrap()]));
     }
 }

@@ -3,16 +3,18 @@
 //! What a stranger can cause is `debug` and a counter; `warn` has recovered; `error` means
 //! that someone must act. Nothing a peer sent is logged but device ids.
 
+use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
-use super::metrics::{HandshakeLabel, Metrics, PortLabel, ReasonLabel};
+use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::net::accept::AcceptError;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
-use crate::tls::{Failure, Session};
+use crate::tls::{Compat, Failure, Offer, Session};
+use axum::http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One connection, from accept to its end; its `Drop` keeps the gauge honest on every path.
 pub struct Connection {
@@ -37,21 +39,53 @@ impl Connection {
 
     /// TLS is up.
     pub fn established(&self, session: &Session) {
-        let outcome = if session.resumed { "resumed" } else { "full" };
-        self.count_handshake(session.stack.as_str(), session.version, session.cipher, outcome);
+        self.count_handshake(&HandshakeLabel {
+            port: self.port,
+            stack: session.stack.as_str(),
+            level: session.level.map_or("", Compat::as_str),
+            version: session.version,
+            cipher: session.cipher,
+            outcome: if session.resumed { "resumed" } else { "full" },
+        });
     }
 
-    /// TLS failed.
-    pub fn refused(&self, failure: &Failure) {
-        self.count_handshake("none", "", "", failure.label());
-        log::debug!(target: room(self.port), "#{} {}: no TLS: {failure}", self.number, self.peer);
+    /// TLS failed. A peer that never said anything is a probe: counted, and nothing more.
+    pub fn refused(&self, failure: &Failure, offer: Option<&Offer>) {
+        if matches!(failure, Failure::Silent) {
+            self.count_failure(failure.label());
+            log::debug!(target: room(self.port), "#{} {}: no TLS: it {failure}", self.number, self.peer);
+            return;
+        }
+        let compat = match failure {
+            Failure::Refused(reason) => reason.would_take(),
+            _ => None,
+        };
+        self.failed(failure.label(), failure.to_string(), offer, compat);
     }
 
     /// No TLS within the handshake timeout.
-    pub fn handshake_timed_out(&self, after: Duration) {
-        self.count_handshake("none", "", "", "timeout");
-        let seconds = after.as_secs();
-        log::debug!(target: room(self.port), "#{} {}: no TLS within {seconds} s", self.number, self.peer);
+    pub fn handshake_timed_out(&self, after: Duration, offer: Option<&Offer>) {
+        let stage = if offer.is_some() { "complete the handshake" } else { "send a whole ClientHello" };
+        self.failed("timeout", format!("did not {stage} within {} s", after.as_secs()), offer, None);
+    }
+
+    /// Counts, keeps and says a failed handshake; loudly once a minute for each peer and reason.
+    fn failed(&self, reason: &'static str, words: String, offer: Option<&Offer>, compat: Option<Compat>) {
+        self.count_failure(reason);
+        let handshakes = &self.metrics.failed_handshakes;
+        let loud = handshakes.may_warn(self.peer.ip(), reason);
+        let level = if loud { log::Level::Warn } else { log::Level::Debug };
+        log::log!(target: room(self.port), level, "#{} {}: no TLS: it {words}", self.number, self.peer);
+        handshakes.keep(Failed {
+            time: unix_seconds(SystemTime::now()),
+            connection: self.number,
+            port: self.port,
+            peer: self.peer,
+            reason,
+            words,
+            offered: offer.map(Offered::from),
+            compat: compat.map(Compat::as_str),
+        });
     }
 
     /// The session is over. A connection that said nothing (a balancer's probe) makes no noise.
@@ -60,12 +94,13 @@ impl Connection {
         log::log!(
             target: room(self.port),
             if quiet { log::Level::Debug } else { log::Level::Info },
-            "#{} {}: {} {} {}{}, {} thanked, {} refused, {:.1} s, {end}",
+            "#{} {}: {} {} {}{}{}, {} thanked, {} refused, {:.1} s, {end}",
             self.number,
             self.peer,
             session.stack.as_str(),
             session.version,
             session.cipher,
+            if session.is_weak() { " (weak)" } else { "" },
             if session.resumed { " resumed" } else { "" },
             tally.thanked,
             tally.refused,
@@ -73,15 +108,25 @@ impl Connection {
         );
     }
 
-    fn count_handshake(
-        &self,
-        stack: &'static str,
-        version: &'static str,
-        cipher: &'static str,
-        outcome: &'static str,
-    ) {
-        let label = HandshakeLabel { port: self.port, stack, version, cipher, outcome };
-        self.metrics.handshakes.get_or_create(&label).inc();
+    /// The server stopped before this connection had ended by itself.
+    pub fn aborted(&self) {
+        log::warn!(target: room(self.port), "#{} {}: cut off, the server stops", self.number, self.peer);
+    }
+
+    fn count_failure(&self, outcome: &'static str) {
+        let port = self.port;
+        self.count_handshake(&HandshakeLabel {
+            port,
+            stack: "none",
+            level: "",
+            version: "",
+            cipher: "",
+            outcome,
+        });
+    }
+
+    fn count_handshake(&self, label: &HandshakeLabel) {
+        self.metrics.handshakes.get_or_create(label).inc();
     }
 }
 
@@ -115,11 +160,14 @@ pub fn row_rejected(pub_id: i64, reason: &str) {
     log::error!("the database rejected a packet of id {pub_id}: {reason}");
 }
 
-/// A call to the store failed, and whoever asked was told to try again. The store counts as
-/// down from here on, until its watch has seen it commit; so the log says it once an outage.
+/// A call to the store failed, and whoever asked was told to try again. Unless it was merely
+/// busy, the store counts as down from here on, until its watch has seen it commit; so the log
+/// says it once an outage.
 pub fn store_failed(health: &Health, metrics: &Metrics, what: &str, error: &StoreError) {
     count_store_error(metrics, error);
-    if health.store_failed() {
+    if matches!(error, StoreError::Busy(_)) {
+        log::debug!("could not {what}: {error}");
+    } else if health.store_failed() {
         metrics.store_up.set(0);
         if error.is_transient() {
             log::warn!("could not {what}: {error}");
@@ -210,10 +258,20 @@ pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
     }
 }
 
+/// An HTTP request was answered.
+pub fn request_answered(metrics: &Metrics, status: StatusCode) {
+    metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
-pub fn confirmed(_metrics: &Metrics, stored: &Confirmed) {
+pub fn confirmed(metrics: &Metrics, stored: &Confirmed) {
+    metrics.confirmations.get_or_create(&ConfirmationLabel { conflict: stored.conflict }).inc();
     if stored.conflict {
-        log::warn!("two users configured hash {}: the confirmation is in cconfo", stored.hash);
+        log::warn!(
+            "two users configured hash {0}: the confirmation is in cconfo (m0v confo list --conflicts, \
+             m0v confo resolve {0} --owner EMAIL)",
+            stored.hash
+        );
     } else {
         log::debug!("hash {} confirmed", stored.hash);
     }

@@ -9,12 +9,18 @@ pub struct Health {
     listening: AtomicBool,
     store: AtomicBool,
     spool: AtomicBool,
+    certificate_missing: AtomicBool,
 }
 
 impl Health {
     /// Everything that was configured listens.
     pub fn set_listening(&self, listening: bool) {
         self.listening.store(listening, Ordering::Release);
+    }
+
+    /// A certificate was asked of a CA, and devices could not trust what is served instead.
+    pub fn set_certificate_missing(&self, missing: bool) {
+        self.certificate_missing.store(missing, Ordering::Release);
     }
 
     /// The store has its schema and answers. Returns what was said before.
@@ -44,6 +50,8 @@ impl Health {
             Some("not listening")
         } else if !self.store_is_up() && !self.spool.load(Ordering::Acquire) {
             Some("database unavailable, and no room in a spool")
+        } else if self.certificate_missing.load(Ordering::Acquire) {
+            Some("no valid certificate from the CA yet")
         } else {
             None
         }

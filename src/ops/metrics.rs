@@ -1,12 +1,13 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::handshakes::Handshakes;
 use super::stored::Stored;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use std::num::NonZeroU32;
 
 /// Which of our ports.
@@ -25,6 +26,20 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// How an HTTP request was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// The status.
+    pub code: u32,
+}
+
+/// What a confirmation was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConfirmationLabel {
+    /// Two users configured one hash.
+    pub conflict: bool,
+}
+
 /// How a handshake ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HandshakeLabel {
@@ -32,6 +47,8 @@ pub struct HandshakeLabel {
     pub port: &'static str,
     /// `rustls`, `s2n-tls`, `none`.
     pub stack: &'static str,
+    /// The `compat` level of s2n-tls; empty on rustls and when it failed.
+    pub level: &'static str,
     /// `TLSv1.2`, …; empty when it failed.
     pub version: &'static str,
     /// The IANA name; empty when it failed.
@@ -53,16 +70,30 @@ pub struct Metrics {
     pub turned_away: Family<ReasonLabel, Counter>,
     /// Handshakes by result.
     pub handshakes: Family<HandshakeLabel, Counter>,
+    /// The failed ones in words, for `/handshakes`.
+    pub failed_handshakes: Handshakes,
     /// Lines answered with what the peer hoped for.
     pub thanked: Family<PortLabel, Counter>,
     /// Lines answered `!OK`.
     pub refused: Family<ReasonLabel, Counter>,
+    /// Requests on the API port.
+    pub requests: Family<StatusLabel, Counter>,
+    /// Confirmations stored.
+    pub confirmations: Family<ConfirmationLabel, Counter>,
+    /// Queries that wait for a confirmation now.
+    pub held: Gauge,
     /// Queue, commits, spool.
     pub stored: Stored,
     /// Failed calls to the store.
     pub store_errors: Family<ReasonLabel, Counter>,
     /// 1 while the database answers.
     pub store_up: Gauge,
+    /// Seconds until the first certificate of the served chain ends; below 0 afterwards.
+    pub certificate_expiry: Gauge,
+    /// Failed tries to get a certificate from the CA.
+    pub acme_failures: Counter,
+    /// Certificates from the CA that came into service.
+    pub acme_certificates: Counter,
 }
 
 impl Default for Metrics {
@@ -81,11 +112,34 @@ impl Default for Metrics {
         let (thanked, refused) = (Family::default(), Family::default());
         registry.register("lines_thanked", "Lines answered as hoped", Family::clone(&thanked));
         registry.register("lines_refused", "Lines answered !OK", Family::clone(&refused));
+        let (requests, confirmations) = (Family::default(), Family::default());
+        registry.register("api_requests", "HTTP requests answered, by status", Family::clone(&requests));
+        registry.register(
+            "confirmations",
+            "Confirmations stored; a conflict waits for the operator",
+            Family::clone(&confirmations),
+        );
+        let held = Gauge::default();
+        registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let stored = Stored::register(&mut registry);
         let store_errors = Family::default();
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
         let store_up = Gauge::default();
         registry.register("store_up", "1 while the database answers", store_up.clone());
+        let certificate_expiry = Gauge::default();
+        registry.register_with_unit(
+            "certificate_expiry",
+            "Until the served chain ends",
+            Unit::Seconds,
+            certificate_expiry.clone(),
+        );
+        let (acme_failures, acme_certificates) = (Counter::default(), Counter::default());
+        registry.register("acme_failures", "Failed tries to get a certificate", acme_failures.clone());
+        registry.register(
+            "acme_certificates",
+            "Certificates from the CA that came into service",
+            acme_certificates.clone(),
+        );
         Self {
             registry,
             quiet: RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)),
@@ -93,11 +147,18 @@ impl Default for Metrics {
             open,
             turned_away,
             handshakes,
+            failed_handshakes: Handshakes::default(),
             thanked,
             refused,
+            requests,
+            confirmations,
+            held,
             stored,
             store_errors,
             store_up,
+            certificate_expiry,
+            acme_failures,
+            acme_certificates,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod events;
+pub mod handshakes;
 pub mod health;
 pub mod logs;
 pub mod metrics;

@@ -73,6 +73,49 @@ pub struct Answer<'a> {
     pub conflict: bool,
 }
 
+/// A query that does not come as a line of JSON; every part is text.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// `deviceName`.
+    pub device_name: &'a str,
+    /// `ssid`.
+    pub ssid: &'a str,
+    /// `token`; empty or `0` means absent.
+    pub token: Option<&'a str>,
+    /// `wait`.
+    pub wait: Option<&'a str>,
+}
+
+/// A part of a query that is not what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {fault}")]
+pub struct BadPart {
+    /// Which.
+    pub field: Field,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl Asked<'_> {
+    /// Judges the parts by the rules of a line.
+    ///
+    /// # Errors
+    /// The first part that breaks one.
+    pub fn judge(self) -> Result<Query, BadPart> {
+        let of = |field| move |fault| BadPart { field, fault };
+        check_name(self.device_name).map_err(of(Field::DeviceName))?;
+        check_name(self.ssid).map_err(of(Field::Ssid))?;
+        let token = self.token.filter(|token| !token.is_empty()).map(decimal).transpose();
+        let token = token.map_err(of(Field::Token))?.filter(|token| *token != 0);
+        let wait = match self.wait.map(decimal) {
+            None => 0,
+            Some(Ok(seconds)) => seconds_of_wait(seconds).ok_or(Fault::NotWait).map_err(of(Field::Wait))?,
+            Some(Err(_)) => return Err(of(Field::Wait)(Fault::NotWait)),
+        };
+        Ok(Query { device_name: self.device_name.to_owned(), ssid: self.ssid.to_owned(), token, wait })
+    }
+}
+
 impl fmt::Display for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
@@ -163,13 +206,18 @@ fn judge<'a, T>(
 
 fn name(value: Value<'_>) -> Result<String, Fault> {
     let name = value.string()?;
+    check_name(&name)?;
+    Ok(name.into_owned())
+}
+
+fn check_name(name: &str) -> Result<(), Fault> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(Fault::NotShort);
     }
     if name.contains(char::is_control) {
         return Err(Fault::Control);
     }
-    Ok(name.into_owned())
+    Ok(())
 }
 
 fn email(value: Value<'_>) -> Result<Option<String>, Fault> {
@@ -177,6 +225,15 @@ fn email(value: Value<'_>) -> Result<Option<String>, Fault> {
         return Ok(None);
     }
     let email = value.string()?;
+    check_email(&email)?;
+    Ok(Some(email.into_owned()))
+}
+
+/// Whether this is an e-mail address a confirmation may name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_email(email: &str) -> Result<(), Fault> {
     if email.chars().count() > MAX_EMAIL_CHARS {
         return Err(Fault::LongEmail);
     }
@@ -187,12 +244,23 @@ fn email(value: Value<'_>) -> Result<Option<String>, Fault> {
     if !is_address || email.contains(char::is_whitespace) {
         return Err(Fault::NotEmail);
     }
-    Ok(Some(email.into_owned()))
+    Ok(())
 }
 
 fn wait(value: Value<'_>) -> Result<u8, Fault> {
-    let seconds = value.integer().ok().and_then(|seconds| u8::try_from(seconds).ok());
-    seconds.filter(|seconds| *seconds <= MAX_WAIT_SECONDS).ok_or(Fault::NotWait)
+    value.integer().ok().and_then(seconds_of_wait).ok_or(Fault::NotWait)
+}
+
+fn seconds_of_wait(seconds: i64) -> Option<u8> {
+    u8::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS)
+}
+
+fn decimal(text: &str) -> Result<i64, Fault> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::NotInteger);
+    }
+    text.parse().map_err(|_| Fault::NotI64)
 }
 
 #[cfg(test)]

@@ -72,12 +72,21 @@ impl LineBuffer {
         self.object.state == ScanState::Complete
     }
 
-    /// Takes out what waits without a line end, as it is.
+    /// Takes out what waits without a line end; like an empty line, CRs alone are nothing.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.compact();
-        let rest = std::mem::take(&mut self.bytes);
+        let mut rest = std::mem::take(&mut self.bytes);
+        if rest.iter().all(|byte| *byte == b'\r') {
+            rest.clear();
+        }
         *self = Self { is_finished: self.is_finished, ..Self::new(self.max_line) };
         rest
+    }
+
+    /// How many bytes wait to be taken out.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
     }
 
     /// Whether nothing is waiting.

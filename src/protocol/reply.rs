@@ -66,6 +66,15 @@ pub enum Refusal {
     /// The store is reachable, but has no room or no time.
     #[error("busy, try again")]
     Busy,
+    /// This address asked more queries than it may.
+    #[error("too many queries, try again in {seconds} s")]
+    TooManyQueries {
+        /// Until one is answered again.
+        seconds: u64,
+    },
+    /// No more queries may be held, of this address or in all.
+    #[error("too many queries are held already, ask without wait")]
+    TooManyHeld,
     /// More bytes than `limits.max_line` without a line end; the connection is closed.
     #[error("line too long")]
     LineTooLong,
@@ -126,6 +135,8 @@ impl Refusal {
             Self::TooManyNew => "too_many_new",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
+            Self::TooManyQueries { .. } => "too_many_queries",
+            Self::TooManyHeld => "too_many_held",
             Self::LineTooLong => "line_too_long",
             Self::Http => "http",
             Self::ByteOrderMark | Self::NotUtf8 { .. } => "not_utf8",

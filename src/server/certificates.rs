@@ -1,16 +1,11 @@
-//! The certificate: loaded or made at start, looked after while the server runs.
+//! The certificate: where it is, loaded or made at start. [`super::swap`] looks after it later.
 
 use super::ServeError;
 use crate::config::{Config, Tls};
-use crate::tls::{self, CertifiedChain, ChainError, ChainOptions, Keys};
+use crate::tls::{self, CertifiedChain, ChainError, ChainOptions, Keys, Warning};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-
-/// How often the local certificate is looked at; it has months left when its turn comes.
-const LOOK_EVERY: Duration = Duration::from_secs(6 * 3600);
+use std::time::SystemTime;
 
 /// Where the local CA and certificate are.
 #[must_use]
@@ -24,64 +19,69 @@ pub fn chain_options(tls: &Tls) -> ChainOptions {
     ChainOptions { append_root: tls.append_root, roots: tls.roots.clone() }
 }
 
+/// The files of the certificate in use.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// Leaf and intermediates.
+    pub chain: PathBuf,
+    /// The leaf's key.
+    pub key: PathBuf,
+    /// The CA's own file, when m0v made it.
+    pub ca: Option<PathBuf>,
+    /// How the chain is completed.
+    pub options: ChainOptions,
+}
+
+impl CertificateFiles {
+    /// Those that this configuration means.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let options = chain_options(&config.tls);
+        match (&config.tls.chain, &config.tls.key) {
+            (Some(chain), Some(key)) => Self { chain: chain.clone(), key: key.clone(), ca: None, options },
+            _ => {
+                let dir = local_dir(config);
+                let (chain, key) = (dir.join("chain.pem"), dir.join("key.pem"));
+                Self { chain, key, ca: Some(dir.join("ca.pem")), options }
+            }
+        }
+    }
+
+    /// Reads, checks and completes the chain.
+    ///
+    /// # Errors
+    /// The first fault found, in one sentence.
+    pub fn load(&self, now: SystemTime) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
+        tls::load_files(&self.chain, &self.key, &self.options, now)
+    }
+}
+
 /// Loads the certificate, or makes the local one, and checks it.
 pub(super) async fn load(config: &Config) -> Result<Arc<Keys>, ServeError> {
-    Ok(Keys::new(blocking(config).await?.0))
-}
-
-/// Renews the local certificate before it ends, and swaps it without touching a connection.
-pub(super) async fn watch(config: Config, keys: Arc<Keys>, stop: CancellationToken) {
-    if config.tls.chain.is_some() {
-        return;
-    }
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep(LOOK_EVERY) => {}
+    let (files, dir) = (CertificateFiles::of(config), local_dir(config));
+    let loaded = tokio::task::spawn_blocking(move || {
+        if files.ca.is_some() {
+            ensure_local(&dir)?;
         }
-        match blocking(&config).await {
-            Ok((chain, Changed::Yes)) => keys.swap(chain),
-            Ok((_, Changed::No)) => {}
-            Err(error) => {
-                log::error!("the certificate could not be renewed, the old one still serves: {error}");
-            }
-        }
-    }
-}
-
-enum Changed {
-    Yes,
-    No,
-}
-
-async fn blocking(config: &Config) -> Result<(CertifiedChain, Changed), ServeError> {
-    let (dir, tls) = (local_dir(config), config.tls.clone());
-    let loaded = tokio::task::spawn_blocking(move || chain_of(&dir, &tls)).await;
-    Ok(loaded.map_err(|error| ServeError::Task(error.to_string()))??)
-}
-
-fn chain_of(dir: &std::path::Path, tls: &Tls) -> Result<(CertifiedChain, Changed), ChainError> {
-    let now = SystemTime::now();
-    let mut changed = Changed::No;
-    let (chain, key) = match (&tls.chain, &tls.key) {
-        (Some(chain), Some(key)) => (chain.clone(), key.clone()),
-        _ => {
-            let local = tls::ensure_local(dir, &host_name(), now)?;
-            if local.ca_made {
-                log::info!("made a local CA: devices must hold {}", local.ca.display());
-            }
-            if local.leaf_made {
-                log::info!("made a server certificate: {}", local.chain.display());
-                changed = Changed::Yes;
-            }
-            (local.chain, local.key)
-        }
-    };
-    let (chain, warnings) = tls::load_files(&chain, &key, &chain_options(tls), now)?;
+        files.load(SystemTime::now())
+    });
+    let (chain, warnings) = loaded.await.map_err(|error| ServeError::Task(error.to_string()))??;
     for warning in warnings {
         log::warn!("{warning}");
     }
-    Ok((chain, changed))
+    Ok(Keys::new(chain))
+}
+
+/// Makes what is missing of the local CA and certificate, and renews the latter when it is due.
+pub(super) fn ensure_local(dir: &std::path::Path) -> Result<(), ChainError> {
+    let local = tls::ensure_local(dir, &host_name(), SystemTime::now())?;
+    if local.ca_made {
+        log::info!("made a local CA: devices must hold {}", local.ca.display());
+    }
+    if local.leaf_made {
+        log::info!("made a server certificate: {}", local.chain.display());
+    }
+    Ok(())
 }
 
 /// What other machines may call this one.

@@ -1,6 +1,7 @@
 //! One connection's life: admitted, TLS, its room, its end.
 
-use crate::config::Config;
+use crate::api::{self, ApiService};
+use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
@@ -8,7 +9,7 @@ use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
 use crate::tls::{Acceptor, Session, Stream};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct Door {
     /// `meter`, `confirm`, …
     pub(super) port: &'static str,
     pub(super) acceptor: Acceptor,
+    /// Without TLS: who may connect beside this machine itself.
+    pub(super) plain_from: Option<Vec<IpNet>>,
     pub(super) service: Service,
 }
 
@@ -31,6 +34,7 @@ pub(super) struct Door {
 pub(super) enum Service {
     Meter(Arc<MeterService>),
     Confirm(Arc<ConfirmService>),
+    Api(Arc<ApiService>),
 }
 
 /// What all connections of all ports share: the limits, and the end.
@@ -104,6 +108,10 @@ impl House {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
+        if !door.plain_from.as_ref().is_none_or(|trusted| is_trusted(trusted, peer.ip())) {
+            events::turned_away(&house.metrics, door.port, "plain text from an untrusted address");
+            return;
+        }
         let Some(place) = house.per_ip.admit(peer.ip()) else {
             events::turned_away(&house.metrics, door.port, "too many from one address");
             return;
@@ -117,7 +125,7 @@ impl House {
             let abort = house.abort.clone();
             tokio::select! {
                 () = serve(&house, &door, tcp, &connection) => {}
-                () = abort.cancelled() => {}
+                () = abort.cancelled() => connection.aborted(),
             }
             drop(admitted);
         });
@@ -135,22 +143,28 @@ impl House {
     }
 }
 
+fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
+}
+
 async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connection) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
     if let Err(error) = tcp.set_nodelay(true) {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
+    let mut offer = None;
     let shaken = tokio::select! {
         biased;
-        shaken = timeout_at(deadline, door.acceptor.accept(tcp)) => shaken,
+        shaken = timeout_at(deadline, door.acceptor.accept_noting(tcp, &mut offer)) => shaken,
         () = house.stop.cancelled() => return,
     };
     let (stream, session) = match shaken {
         Ok(Ok(shaken)) => shaken,
-        Ok(Err(failure)) => return connection.refused(&failure),
-        Err(_) => return connection.handshake_timed_out(house.handshake_timeout),
+        Ok(Err(failure)) => return connection.refused(&failure, offer.as_ref()),
+        Err(_) => return connection.handshake_timed_out(house.handshake_timeout, offer.as_ref()),
     };
+    drop(offer);
     connection.established(&session);
     match &door.service {
         Service::Meter(service) => {
@@ -158,7 +172,17 @@ async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connecti
             talk(house, stream, room, connection, &session).await;
         }
         Service::Confirm(service) => {
-            talk(house, stream, ConfirmRoom::new(Arc::clone(service)), connection, &session).await;
+            let room = ConfirmRoom::new(Arc::clone(service), connection.peer.ip());
+            talk(house, stream, room, connection, &session).await;
+        }
+        Service::Api(service) => {
+            let peer = api::Peer { ip: connection.peer.ip() };
+            let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
+            let bounds = api::Bounds { idle_timeout, write_timeout };
+            let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
+            // On the heap: a device's connection must not be as large as this one.
+            let (end, tally) = Box::pin(api::serve(stream, peer, service, bounds, tasks)).await;
+            connection.ended(&session, tally, &end);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::config::{self, Config, UnknownId};
-use crate::confirm::ConfirmService;
+use crate::api::ApiService;
+use crate::config::{self, Config, IpNet, UnknownId};
+use crate::confirm::{ConfirmService, Lookup};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
@@ -11,15 +12,19 @@ use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
 use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
 use serde::Serialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Writer lanes: on PostgreSQL one commits while the other gathers; the embedded file has one writer.
 const POSTGRES_LANES: u16 = 2;
 const EMBEDDED_LANES: u16 = 1;
+
+/// What the API port offers in ALPN, the best first.
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// The writer lanes of the configured store.
 pub(super) fn lanes(
@@ -41,9 +46,14 @@ pub(super) fn lanes(
 
 /// Everything that listens, and its addresses as bound.
 pub(super) struct Bound {
-    /// Sockets of the line ports, by section.
-    pub(super) lines: Vec<(&'static str, TcpListener)>,
+    /// Sockets with TLS, by section.
+    pub(super) sections: Vec<(&'static str, TcpListener)>,
     pub(super) admin: Vec<TcpListener>,
+    /// What may stand in the Host header of the admin port.
+    pub(super) admin_addresses: Vec<IpAddr>,
+    /// Where the CA asks.
+    pub(super) acme_http: Vec<TcpListener>,
+    pub(super) acme_tls_alpn: Vec<TcpListener>,
     addresses: Addresses,
 }
 
@@ -52,31 +62,44 @@ pub(super) struct Bound {
 struct Addresses {
     meter: Vec<SocketAddr>,
     confirm: Vec<SocketAddr>,
+    api: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_http: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acme_tls_alpn: Vec<SocketAddr>,
 }
 
 /// Binds every section that has its room.
 pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
     let mut addresses = Addresses::default();
-    let mut lines = Vec::new();
+    let mut sections = Vec::new();
     for (section, listen, into) in [
         ("meter", &config.meter.listen, &mut addresses.meter),
         ("confirm", &config.confirm.listen, &mut addresses.confirm),
+        ("api", &config.api.listen, &mut addresses.api),
     ] {
-        lines.extend(bind_section(section, listen, into)?.into_iter().map(|socket| (section, socket)));
+        sections.extend(
+            bind_section((section, "listen"), listen, into)?.into_iter().map(|socket| (section, socket)),
+        );
     }
-    let admin = bind_section("admin", &config.admin.listen, &mut addresses.admin)?;
-    Ok(Bound { lines, admin, addresses })
+    let admin = bind_section(("admin", "listen"), &config.admin.listen, &mut addresses.admin)?;
+    let acme = &config.acme;
+    let acme_http = bind_section(("acme", "listen_http"), &acme.listen_http, &mut addresses.acme_http)?;
+    let acme_tls_alpn =
+        bind_section(("acme", "listen_tls_alpn"), &acme.listen_tls_alpn, &mut addresses.acme_tls_alpn)?;
+    let admin_addresses = addresses.admin.iter().map(SocketAddr::ip).collect();
+    Ok(Bound { sections, admin, admin_addresses, acme_http, acme_tls_alpn, addresses })
 }
 
 fn bind_section(
-    section: &'static str,
+    (section, key): (&'static str, &'static str),
     listen: &[SocketAddr],
     bound: &mut Vec<SocketAddr>,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut sockets = Vec::new();
     for address in listen {
-        match listen::bind(section, *address) {
+        match listen::bind_for(section, key, *address) {
             Ok((socket, address)) => {
                 log::info!("{section} listens on {address}");
                 bound.push(address);
@@ -108,21 +131,35 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
-    let door = |port, tls: bool, service| -> Result<Arc<Door>, ServeError> {
-        let options = AcceptorOptions {
-            tls,
-            compat: compat(config.tls.compat),
-            resumption: config.tls.resumption,
-            max_fragment: config.tls.max_fragment.map(usize::from),
-            alpn: Vec::new(),
+    let door =
+        |port, (tls, trusted): (bool, &[IpNet]), alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
+            let options = AcceptorOptions {
+                tls,
+                compat: compat(config.tls.compat),
+                resumption: config.tls.resumption,
+                max_fragment: config.tls.max_fragment.map(usize::from),
+                alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+            };
+            let acceptor = Acceptor::new(Arc::clone(keys), options)?;
+            let plain_from = (!tls).then(|| trusted.to_vec());
+            Ok(Arc::new(Door { port, acceptor, plain_from, service }))
         };
-        let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-        Ok(Arc::new(Door { port, acceptor, service }))
-    };
-    let meter = door("meter", config.meter.tls, Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door("confirm", config.confirm.tls, Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let (meter, confirm, api) = (&config.meter, &config.confirm, &config.api);
+    let meter =
+        door("meter", (meter.tls, &meter.trusted_proxies), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door(
+        "confirm",
+        (confirm.tls, &confirm.trusted_proxies),
+        &[],
+        Service::Confirm(Arc::clone(&rooms.confirm)),
+    )?;
+    let api = door("api", (api.tls, &api.trusted_proxies), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
     let doors = listeners.into_iter().map(|(section, listener)| {
-        let door = if section == "meter" { &meter } else { &confirm };
+        let door = match section {
+            "meter" => &meter,
+            "confirm" => &confirm,
+            _ => &api,
+        };
         (Arc::clone(door), listener)
     });
     Ok(doors.collect())
@@ -137,10 +174,11 @@ fn compat(compat: config::Compat) -> tls::Compat {
     }
 }
 
-/// What serves the lines of each port.
+/// What serves each port.
 pub(super) struct Rooms {
     meter: Arc<MeterService>,
     confirm: Arc<ConfirmService>,
+    api: Arc<ApiService>,
 }
 
 impl Rooms {
@@ -150,6 +188,7 @@ impl Rooms {
         known: &Arc<Known>,
         lanes: &Lanes,
         tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
     ) -> Self {
         let Lanes { health, metrics, .. } = lanes;
         let meter = MeterService {
@@ -165,13 +204,20 @@ impl Rooms {
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };
+        let lookup = Arc::new(Lookup::new(
+            Arc::clone(store),
+            config.confirm.visible,
+            Arc::clone(health),
+            Arc::clone(metrics),
+        ));
         let confirm = ConfirmService {
             store: Arc::clone(store),
+            lookup: Arc::clone(&lookup),
             reply: config.confirm.reply.clone(),
-            visible: config.confirm.visible,
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };
-        Self { meter: Arc::new(meter), confirm: Arc::new(confirm) }
+        let api = ApiService::new(lookup, Arc::clone(metrics), stop.clone());
+        Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
     }
 }

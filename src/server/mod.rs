@@ -4,14 +4,19 @@
 //! one `JoinSet`, connections in one `TaskTracker` that `stop` asks and `abort` ends.
 
 mod accept;
+mod acme;
 mod certificates;
 mod connection;
 mod data_dir;
 mod doors;
+mod expiry;
 mod files;
+mod secret;
 mod spool;
 mod store;
+mod swap;
 
+use crate::acme::AcmeError;
 use crate::config::Config;
 use crate::meter::Known;
 use crate::net::listen::BindError;
@@ -22,6 +27,7 @@ use crate::store::StoreError;
 use crate::tls::{ChainError, SetupError};
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -29,8 +35,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use certificates::{chain_options, local_dir};
+pub use acme::{Caches, acme_chain, acme_dir, acme_options};
+pub use certificates::{CertificateFiles, chain_options, local_dir};
 pub use data_dir::{DataDirError, running_listeners};
+pub use secret::SecretError;
 pub use store::{embedded_file, open as open_store};
 
 /// How long connections may take to answer what they have read, once the server stops.
@@ -49,6 +57,12 @@ pub enum ServeError {
     /// `[tls] chain` or `key`.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// `[acme]` cannot work as it stands.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
+    /// `[database] secret_file`.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// TLS options that make no server.
     #[error(transparent)]
     Tls(#[from] SetupError),
@@ -74,7 +88,7 @@ pub enum ServeError {
 /// Only before anything listens: see [`ServeError`].
 pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
     let data_dir = data_dir::DataDir::open(&config.data_dir)?;
-    let open_files = files::raise_limit();
+    let open_files = files::raise_limit(config.database.max_connections);
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let bound = doors::bind(&config)?;
@@ -84,7 +98,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let store = store::open(&config).await?;
     let known = Arc::new(Known::default());
     let (spool, node) = spool::open(&config, &data_dir, &store, &known, &health, &metrics).await?;
-    let prepared = store::first_contact(&*store, &health, &metrics).await?;
+    let mut stop = pin!(stop);
+    let prepared = tokio::select! {
+        prepared = store::first_contact(&*store, &health, &metrics) => prepared?,
+        () = &mut stop => return Ok(()),
+    };
     tasks.spawn(store::watch(
         Arc::clone(&store),
         prepared,
@@ -93,19 +111,34 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
-    tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
+    let acme = acme::begin(&config, &*store, &keys, data_dir.node(), &health).await?;
+    if acme.is_none() {
+        tasks.spawn(swap::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
+    }
+    let handle = acme.as_ref().map(acme::Acme::handle);
+    tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
     let lanes = doors::lanes(&config, node, spool, &health, &metrics);
     let draining = spool::drain(&lanes);
-    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks);
+    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
     drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
-    for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
+    for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);
+    if let Some(acme) = acme {
+        let doors = (bound.acme_http, bound.acme_tls_alpn);
+        acme.run(&config, doors, (&health, &metrics), &stopping, &mut tasks);
+    }
+    let admin = Admin {
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+        addresses: bound.admin_addresses.into(),
+    };
     for listener in bound.admin {
-        tasks.spawn(serve_admin(listener, health.clone(), metrics.clone(), stopping.clone()));
+        tasks.spawn(serve_admin(listener, admin.clone(), stopping.clone()));
     }
     health.set_listening(true);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -118,7 +151,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     stopping.cancel();
     house.drain(DRAIN_TIMEOUT).await;
     if timeout(DRAIN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        log::warn!("stopped with work left: the database did not answer in time");
+        log::warn!("stopped with work left: the database or an HTTP client did not answer in time");
     }
     if let Some(draining) = draining {
         draining.finish().await;
@@ -131,13 +164,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 /// Where the bound addresses are written, in `data_dir`.
 const LISTENERS: &str = "listeners.json";
 
-async fn serve_admin(
-    listener: TcpListener,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let router = admin::router(Admin { health, metrics });
+async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let router = admin::router(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         log::error!("admin port: {error}");

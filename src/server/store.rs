@@ -20,8 +20,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long that answer may take before the store counts as away.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long making or upgrading the schema may take; others may be at it before us.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long looking at the schema again may take when the store is back.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often partitions are made ahead.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -106,7 +106,7 @@ pub(super) async fn watch(
             (false, _) => prepare(&*store).await,
             (true, true) => within(PING_TIMEOUT, store.ping()).await,
             // It may have been upgraded or replaced while it was away.
-            (true, false) => match prepare(&*store).await {
+            (true, false) => match within(RECHECK_TIMEOUT, store.prepare()).await {
                 Ok(()) => within(PING_TIMEOUT, store.probe()).await,
                 error => error,
             },
@@ -129,8 +129,17 @@ pub(super) async fn watch(
     }
 }
 
+/// Keeps those who wait for a confirmation informed of other processes' until `stop`.
+pub(super) async fn hear(store: Arc<dyn Store>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = store.hear() => {}
+    }
+}
+
 async fn prepare(store: &dyn Store) -> Result<(), StoreError> {
-    within(PREPARE_TIMEOUT, store.prepare()).await
+    // No deadline beside the store's own: an upgrade that is cut off starts from the beginning.
+    store.prepare().await
 }
 
 async fn within<T>(

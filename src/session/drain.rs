@@ -10,7 +10,10 @@ use tokio::time::timeout;
 /// its TCP throw the reason away unread.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The same, in bytes.
+/// The same for a peer in mid-burst when the server stops: a reset would eat its last thanks.
+const STOP_LINGER: Duration = Duration::from_secs(1);
+
+/// The first, in bytes.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Closes the connection in the way `end` asks for. Failures are of no interest any more:
@@ -23,8 +26,13 @@ where
         return;
     }
     let closed = timeout(write_timeout.min(LINGER), stream.shutdown()).await;
-    if matches!(end, End::LineTooLong) && matches!(closed, Ok(Ok(()))) {
-        let _elapsed = timeout(LINGER, linger(stream)).await;
+    let patience = match end {
+        End::LineTooLong => LINGER,
+        End::Stopping => STOP_LINGER,
+        End::PeerClosed | End::PeerLost(_) | End::Idle | End::NotReading => return,
+    };
+    if matches!(closed, Ok(Ok(()))) {
+        let _elapsed = timeout(patience, linger(stream)).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! line that is too long). Knows nothing of what the lines say: that is the [`Room`]'s.
 
 mod drain;
+mod hold;
 mod read;
 
 use crate::protocol::line::{Framed, LineBuffer};
@@ -24,8 +25,23 @@ pub trait Room: Send {
     fn take(&mut self, line: &[u8]);
 
     /// Answers every line taken since the last call: one reply line each, in order,
-    /// appended to `out` with LF.
+    /// appended to `out` with LF. Ends early, before a line whose answer is held.
     fn settle(&mut self, out: &mut Vec<u8>) -> impl Future<Output = ()> + Send;
+
+    /// Whether the next answer is held: it may be long in coming (a query with `wait`).
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    /// Answers the held line, as [`Room::settle`] does; at once when `hurry` is cancelled,
+    /// because the peer is gone or the server stops.
+    fn settle_held(
+        &mut self,
+        _out: &mut Vec<u8>,
+        _hurry: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// What was answered so far.
     fn tally(&self) -> Tally;
@@ -109,11 +125,15 @@ where
     R: Room,
 {
     let mut idle_since = Instant::now();
+    let mut read_ahead = None;
     loop {
-        let arrived = tokio::select! {
-            biased;
-            arrived = next(stream, lines, idle_since + bounds.idle_timeout) => arrived?,
-            () = stop.cancelled() => Arrived::Stop,
+        let arrived = match read_ahead.take() {
+            Some(arrived) => arrived,
+            None => tokio::select! {
+                biased;
+                arrived = next(stream, lines, idle_since + bounds.idle_timeout) => arrived?,
+                () = stop.cancelled() => Arrived::Stop,
+            },
         };
         let mut out = Vec::new();
         let too_long = take_lines(room, lines);
@@ -121,6 +141,11 @@ where
             take_rest(room, lines, &arrived);
         }
         room.settle(&mut out).await;
+        if room.is_held() {
+            // On the heap: only who holds answers pays for it.
+            read_ahead = Box::pin(hold::settle(stream, room, lines, &mut out, bounds, stop)).await?;
+            idle_since = Instant::now();
+        }
         if too_long {
             reply::push_line(&mut out, &reply::render(&Refusal::LineTooLong));
         }
@@ -130,6 +155,10 @@ where
         }
         match arrived {
             _ if too_long => return Ok(End::LineTooLong),
+            // A peer that never pauses must not outlast the stop.
+            Arrived::Bytes | Arrived::Silence if stop.is_cancelled() && read_ahead.is_none() => {
+                return Ok(End::Stopping);
+            }
             Arrived::Bytes | Arrived::Silence => {}
             Arrived::EndOfStream => return Ok(End::PeerClosed),
             Arrived::Lost(error) => return Ok(End::PeerLost(error)),
@@ -147,18 +176,26 @@ enum Arrived {
     Stop,
 }
 
+impl Arrived {
+    fn of(read: io::Result<usize>) -> Self {
+        match read {
+            Ok(0) => Self::EndOfStream,
+            Ok(_) => Self::Bytes,
+            // Small devices close the socket and spare themselves the close_notify.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::EndOfStream,
+            Err(error) => Self::Lost(error),
+        }
+    }
+}
+
 async fn next<S>(stream: &mut S, lines: &mut LineBuffer, idle_end: Instant) -> Result<Arrived, End>
 where
     S: AsyncRead + Unpin,
 {
     let one_object = lines.holds_one_object();
-    let until = if one_object { Instant::now() + OBJECT_SILENCE } else { idle_end };
+    let until = if one_object { idle_end.min(Instant::now() + OBJECT_SILENCE) } else { idle_end };
     match timeout_at(until, read::fill(stream, lines)).await {
-        Ok(Ok(0)) => Ok(Arrived::EndOfStream),
-        Ok(Ok(_)) => Ok(Arrived::Bytes),
-        // Small devices close the socket and spare themselves the close_notify.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Arrived::EndOfStream),
-        Ok(Err(error)) => Ok(Arrived::Lost(error)),
+        Ok(read) => Ok(Arrived::of(read)),
         Err(_) if one_object => Ok(Arrived::Silence),
         Err(_) => Err(End::Idle),
     }
@@ -179,7 +216,10 @@ fn take_lines<R: Room>(room: &mut R, lines: &mut LineBuffer) -> bool {
 /// gets its reason; else only a complete object, because the rest may still be under way.
 fn take_rest<R: Room>(room: &mut R, lines: &mut LineBuffer, arrived: &Arrived) {
     if matches!(arrived, Arrived::EndOfStream) || lines.holds_one_object() {
-        room.take(lines.take_rest().as_ref());
+        let rest = lines.take_rest();
+        if !rest.is_empty() {
+            room.take(&rest);
+        }
     }
 }
 

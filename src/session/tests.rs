@@ -1,35 +1,53 @@
 //! Sessions over an in-memory pipe under paused time: deadlines without waiting for them.
 
 use super::{Bounds, End, Room, Tally, run};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Answers each line with `<length>`; remembers nothing else.
+/// Answers each line with `<length>`, and one that begins with `w` after [`HELD`].
 #[derive(Default)]
 struct Lengths {
-    taken: Vec<usize>,
+    taken: VecDeque<(usize, bool)>,
     tally: Tally,
 }
 
 impl Room for Lengths {
     fn take(&mut self, line: &[u8]) {
-        self.taken.push(line.len());
+        self.taken.push_back((line.len(), line.starts_with(b"w")));
     }
 
     async fn settle(&mut self, out: &mut Vec<u8>) {
-        for length in self.taken.drain(..) {
+        while !self.is_held()
+            && let Some((length, _)) = self.taken.pop_front()
+        {
             self.tally.thanked += 1;
             out.extend_from_slice(format!("{length}\n").as_bytes());
         }
+    }
+
+    fn is_held(&self) -> bool {
+        self.taken.front().is_some_and(|(_, held)| *held)
+    }
+
+    async fn settle_held(&mut self, out: &mut Vec<u8>, hurry: &CancellationToken) {
+        self.taken.pop_front();
+        let answer = tokio::select! {
+            () = sleep(HELD) => "waited\n",
+            () = hurry.cancelled() => "hurried\n",
+        };
+        out.extend_from_slice(answer.as_bytes());
     }
 
     fn tally(&self) -> Tally {
         self.tally
     }
 }
+
+const HELD: Duration = Duration::from_secs(60);
 
 const BOUNDS: Bounds =
     Bounds { max_line: 64, idle_timeout: Duration::from_secs(900), write_timeout: Duration::from_secs(30) };
@@ -128,6 +146,22 @@ async fn ends_a_peer_that_does_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stops_although_the_peer_never_pauses() {
+    let (peer, session, stop) = start(64);
+    let (mut replies, mut lines) = tokio::io::split(peer);
+    let reader = tokio::spawn(async move { tokio::io::copy(&mut replies, &mut tokio::io::sink()).await });
+    let writer = tokio::spawn(async move { while lines.write_all(b"a\n").await.is_ok() {} });
+    // Not a sleep: the paused clock stands still while the peer is busy.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    assert!(matches!(session.await.unwrap().0, End::Stopping));
+    writer.await.unwrap();
+    reader.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_what_was_read_when_it_must_stop() {
     let (mut peer, session, stop) = start(4096);
     peer.write_all(b"a\n{\"b\":2}").await.unwrap();
@@ -135,4 +169,63 @@ async fn answers_what_was_read_when_it_must_stop() {
     stop.cancel();
     assert_eq!(everything(peer).await, "1\n7\n");
     assert!(matches!(session.await.unwrap().0, End::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_an_answer_past_the_idle_timeout_and_sends_what_came_before() {
+    let (mut peer, session, _) = start(4096);
+    let started = Instant::now();
+    peer.write_all(&b"a\n".repeat(2)).await.unwrap();
+    for _ in 0..20 {
+        peer.write_all(b"bb\nw\nccc\n").await.unwrap();
+        let mut early = [0; 2];
+        while &early != b"2\n" {
+            peer.read_exact(&mut early).await.unwrap();
+        }
+        let mut late = [0; 9];
+        peer.read_exact(&mut late).await.unwrap();
+        assert_eq!(&late, b"waited\n3\n");
+    }
+    assert_eq!(started.elapsed(), HELD * 20);
+    peer.shutdown().await.unwrap();
+    assert!(matches!(session.await.unwrap().0, End::PeerClosed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_nothing_for_a_peer_that_closed() {
+    let (mut peer, session, _) = start(4096);
+    let started = Instant::now();
+    peer.write_all(b"w\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    peer.write_all(b"dddd\nw\neeeee").await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert_eq!(everything(peer).await, "hurried\n4\nhurried\n5\n");
+    assert!(matches!(session.await.unwrap().0, End::PeerClosed));
+    assert_eq!(started.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_nothing_when_it_must_stop() {
+    let (mut peer, session, stop) = start(4096);
+    peer.write_all(b"w\nw\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    peer.write_all(b"read ahead\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    stop.cancel();
+    assert_eq!(everything(peer).await, "hurried\nhurried\n10\n");
+    assert!(matches!(session.await.unwrap().0, End::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn does_not_read_without_bound_while_it_holds_an_answer() {
+    let (mut peer, session, _) = start(64);
+    let writer = tokio::spawn(async move {
+        peer.write_all(b"w\n").await.unwrap();
+        let sent = tokio::time::timeout(HELD / 2, peer.write_all(&b"a\n".repeat(1000))).await;
+        (peer, sent.is_err())
+    });
+    let (peer, was_held_up) = writer.await.unwrap();
+    assert!(was_held_up);
+    drop(peer);
+    session.await.unwrap();
 }

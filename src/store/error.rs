@@ -7,6 +7,10 @@ pub enum StoreError {
     /// (SQLSTATE 08, 40, 53, 55, 57, 25006; `SQLITE_BUSY`, `SQLITE_FULL`, I/O errors).
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// It is there, but this call met its deadline: behind a lock, or behind too many others.
+    /// Says nothing about whether the database is up.
+    #[error("the database is busy: {0}")]
+    Busy(String),
     /// It answers, and says no: wrong password, no such database, missing right, a broken
     /// or foreign schema. Retrying cannot help; someone must act.
     #[error("the database refuses m0v: {0}")]
@@ -28,6 +32,6 @@ impl StoreError {
     /// Whether the same call may succeed later without anyone acting.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy(_))
     }
 }

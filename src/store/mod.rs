@@ -1,23 +1,34 @@
 //! Where readings and confirmations are kept: one interface, two engines.
 //!
 //! [`Store`] is everything the rooms above may ask; [`Lane`] is the fast path of
-//! packets. `postgres` and `embedded` implement both; nothing above names an engine.
+//! packets; [`People`] is the operator's part; a [`Bell`] wakes those who wait. `postgres` and
+//! `embedded` implement them; nothing above names an engine.
 
+mod bell;
 pub mod embedded;
 mod error;
 mod fingerprint;
 mod migration;
+mod people;
 pub mod postgres;
+mod seal;
 
+pub use bell::{Bell, Listener, Topic};
 pub use embedded::spool;
 pub use error::StoreError;
+pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
+pub use seal::{Place, SealError, Sealer};
 
 use crate::{
+    acme,
     confirm::rules::Shelf,
     protocol::{confo, packet::PubRef},
 };
 use async_trait::async_trait;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Unix time in microseconds, the store's unit of time on both engines.
 pub type Micros = i64;
@@ -134,10 +145,23 @@ impl Confirmed {
     }
 }
 
+/// Which confirmations may answer a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Saved then or later.
+    pub since: Micros,
+    /// With a higher id than this; 0 for all.
+    pub after: i64,
+}
+
+/// How many of the latest confirmations [`Store::last_confirmation`] looks at: nodes whose
+/// clocks differ may have saved a higher id with an earlier time.
+const LATEST: i64 = 100;
+
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: People {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;
@@ -184,12 +208,30 @@ pub trait Store: Send + Sync {
     async fn confirm(&self, confirmation: &confo::Confirmation, now: Micros)
     -> Result<Confirmed, StoreError>;
 
-    /// The latest (by `saved_at`) confirmation of what is asked, saved at or after `since`.
+    /// The latest (by `saved_at`) confirmation of what is asked, among `window`.
     async fn find_confirmation(
         &self,
         query: &confo::Query,
-        since: Micros,
+        window: Window,
     ) -> Result<Option<Confirmed>, StoreError>;
+
+    /// The highest id among the latest confirmations of a device name and SSID, whatever
+    /// their token; 0 if there are none. What is saved from now on has a higher one: ids come
+    /// from the database, and so tell earlier from later where the nodes' clocks differ.
+    async fn last_confirmation(&self, query: &confo::Query) -> Result<i64, StoreError>;
+
+    /// Rung when a confirmation was stored, by this process or by one [`Store::hear`] heard of.
+    fn bell(&self) -> &Arc<Bell>;
+
+    /// Rings the bell for what other processes store, until it is dropped. A connection lost
+    /// is made again, and the bell rung for what may have been missed.
+    async fn hear(&self);
+
+    /// What several nodes share of ACME under a name, its keys encrypted. `None` on a store
+    /// that has one node only: a folder is simpler then.
+    fn acme_cache(&self, _name: String, _sealer: Sealer) -> Option<Arc<dyn acme::Cache>> {
+        None
+    }
 }
 
 /// A writer of batches with one connection and its own batch numbers.

@@ -14,7 +14,7 @@ use super::hello::{ClientHello, MAX_RECORDS, Reader};
 use super::keys::Keys;
 use super::modern::Modern;
 use super::stream::{Session, Stream};
-use super::verdict::{Compat, Verdict, verdict};
+use super::verdict::{Compat, Offer, Verdict, verdict};
 use crate::net::replay::Replay;
 
 /// The range of RFC 6066 and of a TLS record.
@@ -76,7 +76,8 @@ pub struct Acceptor {
 struct Stacks {
     allowed: Compat,
     modern: Modern,
-    compat: Option<CompatStack>,
+    /// One for each level up to `allowed`: a hello gets the strictest that takes it, and no more.
+    compat: Vec<CompatStack>,
 }
 
 impl Acceptor {
@@ -92,16 +93,10 @@ impl Acceptor {
             return Err(SetupError::MaxFragment(bytes));
         }
         let allowed = options.compat;
-        if !allowed.is_built() {
-            log::warn!("[tls] compat = \"{allowed}\" is not built yet; serving \"{}\"", Compat::Cc3220);
-        }
         let modern = Modern::new(Arc::clone(&keys), &options)?;
-        let compat = match allowed {
-            Compat::Strict => None,
-            Compat::Cc3220 | Compat::Cbc | Compat::RsaKx => {
-                Some(CompatStack::new(Compat::Cc3220, keys, options)?)
-            }
-        };
+        let levels = Compat::ALL.into_iter().skip(1).filter(|level| *level <= allowed);
+        let compat = levels.map(move |level| CompatStack::new(level, Arc::clone(&keys), &options));
+        let compat = compat.collect::<Result<_, _>>()?;
         Ok(Self { stacks: Some(Stacks { allowed, modern, compat }) })
     }
 
@@ -120,9 +115,25 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        self.accept_noting(io, &mut None).await
+    }
+
+    /// As [`Self::accept`], and leaves in `seen` what the peer offered, once it is known: it is there
+    /// too when the caller's deadline ends this.
+    ///
+    /// # Errors
+    /// As for [`Self::accept`].
+    pub async fn accept_noting<IO>(
+        &self,
+        io: IO,
+        seen: &mut Option<Offer>,
+    ) -> Result<(Stream<IO>, Session), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         match &self.stacks {
             None => Ok((Stream::Plain(io), Session::plain())),
-            Some(stacks) => boxed(stacks.accept(io)).await,
+            Some(stacks) => boxed(stacks.accept(io, seen)).await,
         }
     }
 }
@@ -132,7 +143,7 @@ fn boxed<T>(future: impl Future<Output = T> + Send) -> impl Future<Output = T> +
 }
 
 impl Stacks {
-    async fn accept<IO>(&self, mut io: IO) -> Result<(Stream<IO>, Session), Failure>
+    async fn accept<IO>(&self, mut io: IO, seen: &mut Option<Offer>) -> Result<(Stream<IO>, Session), Failure>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -146,18 +157,22 @@ impl Stacks {
                 return Err(failure);
             }
         };
+        *seen = Some(Offer::of(&hello));
         let limit = hello.fragment_limit();
-        match (verdict(&hello, self.allowed), &self.compat) {
-            (Verdict::Compat(_), Some(compat)) => {
-                let (stream, session) = compat.accept(Replay::new(prefix, io), limit).await?;
-                Ok((Stream::Compat(stream), session))
-            }
-            (Verdict::Refused(reason), _) => {
+        let tickets = hello.takes_long_ticket_nonces();
+        let verdict = verdict(&hello, self.allowed);
+        let at = |level: Compat| self.compat.iter().find(|stack| stack.level() == level);
+        match verdict {
+            Verdict::Refused(reason) => {
                 send_alert(io, hello.version, reason.alert()).await;
                 Err(Failure::Refused(reason))
             }
-            (Verdict::Modern | Verdict::Compat(_), _) => {
-                let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit).await?;
+            Verdict::Compat(level) if let Some(stack) = at(level) => {
+                let (stream, session) = stack.accept(Replay::new(prefix, io), limit).await?;
+                Ok((Stream::Compat(stream), session))
+            }
+            Verdict::Modern | Verdict::Compat(_) => {
+                let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit, tickets).await?;
                 Ok((Stream::Modern(stream), session))
             }
         }

@@ -15,9 +15,12 @@ use rustls::pki_types::pem::{self as pki_pem, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error as RustlsError, InconsistentKeys};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
-use super::check::{check_chain, parse, system_time};
+use super::check::{check_chain, check_length, parse, system_time};
+use super::element::{Element, names_of};
 use super::peer::certificate_id;
 use super::roots::{Roots, is_root};
 
@@ -41,6 +44,7 @@ pub struct CertifiedChain {
     modern: Arc<CertifiedKey>,
     compat: s2n_tls::cert_chain::CertificateChain<'static>,
     root: Option<Root>,
+    missing_root: Option<String>,
     not_after: SystemTime,
 }
 
@@ -66,6 +70,28 @@ impl CertifiedChain {
     #[must_use]
     pub const fn root(&self) -> Option<&Root> {
         self.root.as_ref()
+    }
+
+    /// The name of the root that should be appended and is not known.
+    #[must_use]
+    pub fn missing_root(&self) -> Option<&str> {
+        self.missing_root.as_deref()
+    }
+
+    /// Its certificates in words, leaf first.
+    #[must_use]
+    pub fn elements(&self) -> Vec<Element> {
+        self.certificates().iter().filter_map(|der| Element::of(der)).collect()
+    }
+
+    /// The names of the leaf, which a device may ask for: its subject alternative names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let Some(Ok((_, leaf))) = self.certificates().first().map(|der| X509Certificate::from_der(der))
+        else {
+            return Vec::new();
+        };
+        names_of(&leaf)
     }
 
     /// When the first of its certificates ends.
@@ -130,20 +156,42 @@ pub fn load_files(
     options: &ChainOptions,
     now: SystemTime,
 ) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
-    let mut warnings = Vec::new();
     let chain_pem = fs::read(chain).map_err(|error| ChainError::io(chain, "read", &error))?;
     let key_pem = Zeroizing::new(fs::read(key).map_err(|error| ChainError::io(key, "read", &error))?);
+    let (loaded, mut warnings) = load_pem((chain, &chain_pem), (key, &key_pem), options, now)?;
     warnings.extend(readable_by_others(key));
-    let mut ders = read_certificates(chain, &chain_pem)?;
-    let key_der = read_key(key, &key_pem)?;
-    check_chain(chain, &ders, now)?;
-    if options.append_root {
-        append_root(chain, &mut ders, options, now, &mut warnings)?;
-    }
-    Ok((certify(chain, key, ders, &key_der)?, warnings))
+    Ok((loaded, warnings))
 }
 
-fn read_certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainError> {
+/// The same for texts that are read already; their names are for messages.
+///
+/// # Errors
+/// As [`load_files`].
+pub fn load_pem(
+    (chain, chain_pem): (&Path, &[u8]),
+    (key, key_pem): (&Path, &[u8]),
+    options: &ChainOptions,
+    now: SystemTime,
+) -> Result<(CertifiedChain, Vec<Warning>), ChainError> {
+    let mut warnings = Vec::new();
+    let mut ders = read_certificates(chain, chain_pem)?;
+    let key_der = read_key(key, key_pem)?;
+    check_chain(chain, &ders, now)?;
+    let missing_root = if options.append_root { append_root(chain, &mut ders, options, now)? } else { None };
+    warnings.extend(missing_root.as_ref().map(|root| {
+        Warning(format!(
+            "{}: the root \"{root}\" is neither shipped nor in [tls] roots; the chain is served without it, \
+             and a device that wants the root in the chain will refuse it",
+            chain.display()
+        ))
+    }));
+    check_length(chain, &ders)?;
+    let mut certified = certify(chain, key, ders, &key_der)?;
+    certified.missing_root = missing_root;
+    Ok((certified, warnings))
+}
+
+pub(super) fn read_certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainError> {
     let ders: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let ders = ders.map_err(|error| ChainError::new(file, format!("is broken PEM: {error}")))?;
     if ders.is_empty() {
@@ -175,33 +223,26 @@ fn readable_by_others(key: &Path) -> Option<Warning> {
     })
 }
 
-/// A missing root is a warning only: the chain is as good as its owner made it.
+/// Completes the chain, or returns the name of the root that is not known: the chain is as good as
+/// its owner made it.
 fn append_root(
     file: &Path,
     ders: &mut Vec<CertificateDer<'static>>,
     options: &ChainOptions,
     now: SystemTime,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), ChainError> {
-    let Some(last) = ders.last() else { return Ok(()) };
+) -> Result<Option<String>, ChainError> {
+    let Some(last) = ders.last() else { return Ok(None) };
     let top = parse(file, last, ders.len() - 1)?;
     if is_root(&top) {
-        return Ok(());
+        return Ok(None);
     }
     let mut roots = Roots::shipped();
     if let Some(folder) = &options.roots {
         roots.add_folder(folder).map_err(|error| ChainError::io(folder, "read", &error))?;
     }
-    match roots.issuer_of(&top, now) {
-        Some(root) => ders.push(root),
-        None => warnings.push(Warning(format!(
-            "{}: the root \"{}\" is neither shipped nor in [tls] roots; the chain is served without it, \
-             and a device that wants the root in the chain will refuse it",
-            file.display(),
-            top.issuer()
-        ))),
-    }
-    Ok(())
+    let Some(root) = roots.issuer_of(&top, now) else { return Ok(Some(top.issuer().to_string())) };
+    ders.push(root);
+    Ok(None)
 }
 
 fn certify(
@@ -228,7 +269,7 @@ fn certify(
     let chain_pem: Vec<Pem> = modern.cert.iter().map(|der| Pem::new("CERTIFICATE", der.to_vec())).collect();
     let compat = compat_chain(pem::encode_many(&chain_pem).as_bytes(), &compat_key)
         .map_err(|error| ChainError::new(chain_file, format!("is refused by s2n-tls: {error}")))?;
-    Ok(CertifiedChain { modern: Arc::new(modern), compat, root, not_after })
+    Ok(CertifiedChain { modern: Arc::new(modern), compat, root, missing_root: None, not_after })
 }
 
 /// s2n-tls reads PEM only.

@@ -14,6 +14,25 @@ use super::roots::{asn1, signed};
 /// What CC3220-class devices and current browsers agree on.
 const MIN_RSA_BITS: usize = 2048;
 
+/// More certificates than leaf, three intermediates and root are too many for a small device.
+pub const MAX_CERTIFICATES: usize = 5;
+/// The most bytes (DER) of a chain: what fits the memory of a small network processor beside its
+/// records. A usual chain with its root has 4 to 6 KB; a leaf with a hundred names has more.
+pub const MAX_CHAIN_BYTES: usize = 10 * 1024;
+
+/// Whether a small device can take the chain, complete as it is sent.
+pub(super) fn check_length(file: &Path, ders: &[CertificateDer<'static>]) -> Result<(), ChainError> {
+    let bytes: usize = ders.iter().map(|der| der.len()).sum();
+    let fault = if ders.len() > MAX_CERTIFICATES {
+        format!("has {} certificates with its root; at most {MAX_CERTIFICATES} are served", ders.len())
+    } else if bytes > MAX_CHAIN_BYTES {
+        format!("has {bytes} bytes of certificates; small devices take {MAX_CHAIN_BYTES} at most")
+    } else {
+        return Ok(());
+    };
+    Err(ChainError::new(file, fault))
+}
+
 /// Parses one DER certificate of a file; `at` counts from 0.
 pub(super) fn parse<'a>(file: &Path, der: &'a [u8], at: usize) -> Result<X509Certificate<'a>, ChainError> {
     let broken = |why: String| ChainError::new(file, format!("certificate {} is broken: {why}", at + 1));
@@ -49,7 +68,11 @@ pub(super) fn check_chain(
     Ok(())
 }
 
-fn check_certificate(file: &Path, cert: &X509Certificate<'_>, now: SystemTime) -> Result<(), ChainError> {
+pub(super) fn check_certificate(
+    file: &Path,
+    cert: &X509Certificate<'_>,
+    now: SystemTime,
+) -> Result<(), ChainError> {
     let fault = |what: String| Err(ChainError::new(file, format!("{} {what}", cert.subject())));
     match cert.public_key().parsed() {
         Ok(PublicKey::RSA(key)) if rsa_bits(key.modulus) >= MIN_RSA_BITS => {}

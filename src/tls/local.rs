@@ -4,7 +4,6 @@
 //! CA is never written over: a broken or missing half is an error that names the file. The
 //! server's key stays over renewals; only `chain.pem` is replaced, by a rename.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
@@ -20,11 +19,11 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::chain::ChainError;
 use super::check::{parse, system_time};
+use super::element::names_of;
 use super::peer::hex;
 use super::roots::signed;
 
@@ -187,23 +186,8 @@ fn leaf_is_good(
 }
 
 fn has_names(leaf: &X509Certificate<'_>, names: &[String]) -> bool {
-    let Ok(Some(san)) = leaf.subject_alternative_name() else { return false };
-    let carried: BTreeSet<String> = san
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
-            _ => None,
-        })
-        .collect();
+    let carried = names_of(leaf);
     names.iter().all(|name| carried.contains(name))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn check_ca(file: &Path, der: &CertificateDer<'_>, now: SystemTime) -> Result<(), ChainError> {

@@ -54,30 +54,36 @@ impl Modern {
         Ok(Self { config: Arc::new(config), max_fragment })
     }
 
-    /// Completes the handshake; `limit` is the most record content the client wants to be sent.
+    /// Completes the handshake; `limit` is the most record content the client wants to be sent,
+    /// `tickets` whether it may be sent TLS 1.3 tickets.
     pub(super) async fn accept<IO>(
         &self,
         io: Replay<IO>,
         limit: Option<usize>,
+        tickets: bool,
     ) -> Result<(Box<ModernStream<IO>>, Session), Failure>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = TlsAcceptor::from(self.config_for(limit)).accept(io).await.map_err(failure)?;
+        let stream = TlsAcceptor::from(self.config_for(limit, tickets)).accept(io).await.map_err(failure)?;
         let session = session(stream.get_ref().1);
         Ok((Box::new(stream), session))
     }
 
     /// A copy of the configuration is some hundred bytes beside shared stores and keys.
-    fn config_for(&self, limit: Option<usize>) -> Arc<ServerConfig> {
-        match limit {
-            Some(limit) if limit < self.max_fragment => {
-                let mut config = ServerConfig::clone(&self.config);
-                config.max_fragment_size = Some(limit + RECORD_HEADER);
-                Arc::new(config)
-            }
-            _ => Arc::clone(&self.config),
+    fn config_for(&self, limit: Option<usize>, tickets: bool) -> Arc<ServerConfig> {
+        let limit = limit.filter(|limit| *limit < self.max_fragment);
+        if limit.is_none() && tickets {
+            return Arc::clone(&self.config);
         }
+        let mut config = ServerConfig::clone(&self.config);
+        if let Some(limit) = limit {
+            config.max_fragment_size = Some(limit + RECORD_HEADER);
+        }
+        if !tickets {
+            config.send_tls13_tickets = 0;
+        }
+        Arc::new(config)
     }
 }
 
@@ -99,6 +105,7 @@ fn session(connection: &ServerConnection) -> Session {
     let suite = connection.negotiated_cipher_suite();
     Session {
         stack: Stack::Modern,
+        level: None,
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
@@ -13,19 +13,21 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-/// The PEM files of `chains/`.
-const SHIPPED: &[&[u8]] = &[
-    include_bytes!("../../chains/amazon-root-ca-1.pem"),
-    include_bytes!("../../chains/certum-trusted-network-ca.pem"),
-    include_bytes!("../../chains/digicert-global-root-ca.pem"),
-    include_bytes!("../../chains/digicert-global-root-g2.pem"),
-    include_bytes!("../../chains/globalsign-root-ca.pem"),
-    include_bytes!("../../chains/globalsign-root-r3.pem"),
-    include_bytes!("../../chains/gts-root-r1.pem"),
-    include_bytes!("../../chains/isrg-root-x1.pem"),
-    include_bytes!("../../chains/sectigo-root-r46.pem"),
-    include_bytes!("../../chains/ssl-com-root-rsa.pem"),
-    include_bytes!("../../chains/usertrust-rsa.pem"),
+use super::peer::certificate_id;
+
+/// The PEM files of `chains/`, by their path in the sources.
+const SHIPPED: &[(&str, &[u8])] = &[
+    ("chains/amazon-root-ca-1.pem", include_bytes!("../../chains/amazon-root-ca-1.pem")),
+    ("chains/certum-trusted-network-ca.pem", include_bytes!("../../chains/certum-trusted-network-ca.pem")),
+    ("chains/digicert-global-root-ca.pem", include_bytes!("../../chains/digicert-global-root-ca.pem")),
+    ("chains/digicert-global-root-g2.pem", include_bytes!("../../chains/digicert-global-root-g2.pem")),
+    ("chains/globalsign-root-ca.pem", include_bytes!("../../chains/globalsign-root-ca.pem")),
+    ("chains/globalsign-root-r3.pem", include_bytes!("../../chains/globalsign-root-r3.pem")),
+    ("chains/gts-root-r1.pem", include_bytes!("../../chains/gts-root-r1.pem")),
+    ("chains/isrg-root-x1.pem", include_bytes!("../../chains/isrg-root-x1.pem")),
+    ("chains/sectigo-root-r46.pem", include_bytes!("../../chains/sectigo-root-r46.pem")),
+    ("chains/ssl-com-root-rsa.pem", include_bytes!("../../chains/ssl-com-root-rsa.pem")),
+    ("chains/usertrust-rsa.pem", include_bytes!("../../chains/usertrust-rsa.pem")),
 ];
 /// Larger files are no certificates.
 const MAX_PEM: u64 = 4 * 1024 * 1024;
@@ -39,7 +41,7 @@ impl Roots {
     #[must_use]
     pub fn shipped() -> Self {
         let mut roots = Self::default();
-        SHIPPED.iter().for_each(|pem| roots.add_pem(pem));
+        SHIPPED.iter().for_each(|(_, pem)| roots.add_pem(pem));
         roots
     }
 
@@ -94,6 +96,21 @@ impl Roots {
         }
         best.map(|(_, der)| der.clone())
     }
+}
+
+/// The file that holds the certificate of this fingerprint (SHA-256): one of `folder`, else one of
+/// `chains/` in the sources.
+#[must_use]
+pub fn root_file(fingerprint: &str, folder: Option<&Path>) -> Option<PathBuf> {
+    let holds = |pem: &[u8]| {
+        let mut ders = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+        ders.any(|der| certificate_id(&der) == fingerprint)
+    };
+    let mut own = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let small = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_PEM);
+    let own = own.find(|entry| small(&entry.path()) && fs::read(entry.path()).is_ok_and(|pem| holds(&pem)));
+    own.map(|entry| entry.path())
+        .or_else(|| SHIPPED.iter().find(|(_, pem)| holds(pem)).map(|(name, _)| PathBuf::from(name)))
 }
 
 /// Whether a certificate names and signs itself, and may sign others.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::compat::CompatStream;
 use super::modern::ModernStream;
 use super::peer::Peer;
+use super::verdict::Compat;
 
 /// Which library carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,7 +46,9 @@ impl fmt::Display for Stack {
 pub struct Session {
     /// The library that carries it.
     pub stack: Stack,
-    /// `TLSv1.2`, `TLSv1.3`, or empty without TLS.
+    /// The `compat` level that s2n-tls served it at; `None` on rustls and without TLS.
+    pub level: Option<Compat>,
+    /// `TLSv1.0` to `TLSv1.3`, or empty without TLS.
     pub version: &'static str,
     /// The suite's IANA name, or empty without TLS.
     pub cipher: &'static str,
@@ -58,9 +61,23 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether it was negotiated at a level that is known to be weak.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.level.is_some_and(Compat::is_weak)
+    }
+
     /// Of a connection without TLS.
     pub(super) const fn plain() -> Self {
-        Self { stack: Stack::Plain, version: "", cipher: "", resumed: false, server_name: None, peer: None }
+        Self {
+            stack: Stack::Plain,
+            level: None,
+            version: "",
+            cipher: "",
+            resumed: false,
+            server_name: None,
+            peer: None,
+        }
     }
 }
 

@@ -19,6 +19,10 @@ pub(crate) struct Mischief {
     pub(crate) reuse_authorizations: bool,
     pub(crate) alternate_roots: u8,
     pub(crate) chain_length: u8,
+    /// Seconds a certificate lives; 0 is ninety days.
+    pub(crate) validity_seconds: u32,
+    /// Seconds pebble sleeps before it validates.
+    pub(crate) validation_sleep: u8,
     /// (kid, base64url key): external accounts are then required.
     pub(crate) binding: Option<(&'static str, &'static str)>,
 }
@@ -65,8 +69,11 @@ impl Site {
         challtestsrv.args(["-defaultIPv6", "", "-dns01", &dns, "-management", &management]);
         let mut pebble = Command::new("pebble");
         pebble.args(["-strict=false", "-dnsserver", &dns, "-config"]).arg(config);
+        match mischief.validation_sleep {
+            0 => pebble.env("PEBBLE_VA_NOSLEEP", "1"),
+            seconds => pebble.env("PEBBLE_VA_SLEEPTIME", seconds.to_string()),
+        };
         pebble
-            .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_AUTHZREUSE", if mischief.reuse_authorizations { "100" } else { "0" })
             .env("PEBBLE_WFE_NONCEREJECT", mischief.reject_nonces_percent.to_string())
             .env("PEBBLE_ALTERNATE_ROOTS", mischief.alternate_roots.to_string())
@@ -87,7 +94,7 @@ impl Site {
             r#"{{"pebble":{{"listenAddress":"127.0.0.1:{}","managementListenAddress":"127.0.0.1:{}",
             "certificate":"{}","privateKey":"{}","httpPort":{},"tlsPort":{},
             "externalAccountBindingRequired":{},"externalAccountMACKeys":{{{keys}}},
-            "domainBlocklist":["blocked.example"],"certificateValidityPeriod":7776000}}}}"#,
+            "domainBlocklist":["blocked.example"],"certificateValidityPeriod":{}}}}}"#,
             self.acme_port,
             self.management_port,
             path("srv.pem"),
@@ -95,6 +102,7 @@ impl Site {
             self.http_port,
             self.tls_port,
             mischief.binding.is_some(),
+            if mischief.validity_seconds == 0 { 7_776_000 } else { mischief.validity_seconds },
         );
         let config_path = self.dir.path().join("pebble.json");
         fs::write(&config_path, config).unwrap();

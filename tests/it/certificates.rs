@@ -109,25 +109,25 @@ fn every_fault_of_a_chain_from_files_is_one_clear_sentence() {
 }
 
 /// A CA that lives as long as a test.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 /// PEM files for `[tls]`.
-struct Files {
-    chain: PathBuf,
-    key: PathBuf,
+pub(crate) struct Files {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Files {
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         format!("[tls]\nchain = {:?}\nkey = {:?}", self.chain, self.key)
     }
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "m0v test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -137,8 +137,20 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem: pem.replace("\r\n", "\n") }
     }
 
+    /// An intermediate of this name: its PEM, and the authority that issues with it.
+    pub(crate) fn intermediate(&self, name: &str) -> (String, Self) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = rsa_key();
+        let pem = params.signed_by(&key, &self.issuer).expect("signs").pem().replace("\r\n", "\n");
+        (pem.clone(), Self { issuer: Issuer::new(params, key), pem })
+    }
+
     /// Makes a leaf for `localhost`, valid from January of one year to January of another, and its files.
-    fn issue(
+    pub(crate) fn issue(
         &self,
         folder: &Path,
         algorithm: &'static rcgen::SignatureAlgorithm,

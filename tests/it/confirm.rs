@@ -1,4 +1,4 @@
-//! The confirm port (DESIGN §2.3, without `wait` and without conflicts, which have their own issue).
+//! The confirm port (DESIGN §2.3); `wait` is in `waiting`, conflicts are in `owners`.
 
 use crate::{
     client::Client,

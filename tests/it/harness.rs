@@ -289,6 +289,10 @@ impl<'site> Server<'site> {
         self.addr("confirm")
     }
 
+    pub(crate) fn api_addr(&self) -> SocketAddr {
+        self.addr("api")
+    }
+
     pub(crate) fn admin_addr(&self) -> SocketAddr {
         self.addr("admin")
     }

@@ -26,6 +26,9 @@ pub(crate) const LOAD_DEVICE: i64 = 17;
 const FIRST_TIMESTAMP: i64 = 1_732_300_000;
 /// Lines in flight of one meter.
 const WINDOW: i64 = 25;
+/// Between a meter's windows in an outage: the spool takes packets quicker than they are drained, and
+/// the tests want to see its end.
+const CALM: Duration = Duration::from_millis(50);
 
 /// Some meters, each a thread with one connection.
 pub(crate) struct Load {
@@ -44,16 +47,27 @@ struct Shared {
     ca_pem: Vec<u8>,
     thanked: AtomicUsize,
     enough: AtomicBool,
+    pause: Duration,
 }
 
 impl Load {
     /// Starts meters against a server that knows [`LOAD_DEVICE`].
     pub(crate) fn start(server: &Server<'_>, meters: i64) -> Self {
+        Self::start_with(server, meters, Duration::ZERO)
+    }
+
+    /// The same with meters that pause.
+    pub(crate) fn start_calm(server: &Server<'_>, meters: i64) -> Self {
+        Self::start_with(server, meters, CALM)
+    }
+
+    fn start_with(server: &Server<'_>, meters: i64, pause: Duration) -> Self {
         let shared = Arc::new(Shared {
             addr: Mutex::new(server.meter_addr()),
             ca_pem: server.ca_pem(),
             thanked: AtomicUsize::new(0),
             enough: AtomicBool::new(false),
+            pause,
         });
         let meters = (0..meters).map(|meter| {
             let shared = Arc::clone(&shared);
@@ -86,7 +100,7 @@ impl Load {
             sent.extend((0..).zip(times).map(|(number, times)| (key(meter, number), times)));
         }
         // What was thanked may still be on its way out of the spool.
-        let patience = Instant::now() + PATIENCE;
+        let (mut patience, mut fewest) = (Instant::now() + PATIENCE, usize::MAX);
         let stored = loop {
             let stored = stored(site);
             let lost: Vec<_> = sent.keys().filter(|key| !stored.contains_key(*key)).collect();
@@ -94,8 +108,11 @@ impl Load {
                 break stored;
             }
             let count = lost.len();
+            if count < fewest {
+                (patience, fewest) = (Instant::now() + PATIENCE, count);
+            }
             assert!(Instant::now() < patience, "{count} packets were thanked and are not stored: {lost:?}");
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(200));
         };
         for (key, times) in stored {
             let sent = *sent.get(&key).unwrap_or_else(|| panic!("{key:?} was never sent"));
@@ -134,6 +151,7 @@ impl Shared {
                 client = None;
                 thread::sleep(Duration::from_millis(20));
             }
+            thread::sleep(self.pause);
         }
         sent
     }

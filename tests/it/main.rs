@@ -1,31 +1,50 @@
 //! The built binary at its sockets: one test binary, one module per chapter of the contract.
 //!
 //! `harness` starts the server, `client` speaks TLS to it, `database` owns the PostgreSQL cluster,
-//! `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
+//! `http` asks the API with curl, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
 
 #[macro_use]
 mod harness;
 mod client;
 mod database;
+mod http;
 mod load;
 mod rows;
 
+mod acme;
+mod acme_cluster;
+mod acme_refusals;
 mod admin;
+mod api;
 mod certificates;
 mod commands;
 mod configuration;
 mod confirm;
 mod crashes;
+mod devices;
 mod faults;
 mod foreign;
 mod framing;
+mod handshakes;
 mod limits;
 mod outage;
+mod owners;
 mod packets;
 mod refusals;
 mod spool;
 mod story;
+mod swap;
+mod tools;
+mod waiting;
 mod wire;
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+
+#[path = "../acme/pebble.rs"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "shared with the tests of the acme room, which use other parts of it"
+)]
+mod pebble;

@@ -35,7 +35,7 @@ fn kill_9_of_the_server_while_the_spool_fills_and_drains() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let mut server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     load.runs_for(200);
     for round in 0..rounds(4, 150) {
         match round % 3 {
@@ -62,11 +62,11 @@ fn crashes_of_the_database_under_load_and_under_the_drain() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     for round in 0..rounds(4, 150) {
         load.runs_for(200);
         cluster.crash();
-        load.runs_for(if round % 2 == 0 { 0 } else { 1000 });
+        load.runs_for(if round % 2 == 0 { 0 } else { 500 });
         cluster.restart();
         if round % 3 == 0 {
             cluster.crash(); // at once again: while it drains, or before it began
@@ -83,7 +83,7 @@ fn both_die_in_turns() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let mut server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     for round in 0..rounds(3, 100) {
         load.runs_for(300);
         cluster.crash();
@@ -111,7 +111,7 @@ fn a_paused_database_is_too_slow() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     for _ in 0..rounds(1, 10) {
         load.runs_for(200);
         cluster.pause();
@@ -133,7 +133,7 @@ fn a_network_that_is_cut_or_swallows() {
     let url = with_port(database.url(), wire.port());
     site.configure(&format!("[database]\nurl = {url:?}"));
     let server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     for round in 0..rounds(6, 150) {
         load.runs_for(100);
         match round % 3 {
@@ -155,7 +155,7 @@ fn a_database_that_is_read_only_for_a_while() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let server = begin(&site);
-    let load = Load::start(&server, 4);
+    let load = Load::start_calm(&server, 4);
     for _ in 0..rounds(1, 20) {
         load.runs_for(200);
         cluster.sql("ALTER SYSTEM SET default_transaction_read_only = on");
@@ -177,7 +177,7 @@ fn a_storm_of_connections_during_an_outage() {
     let site = Site::on_own_cluster("");
     let cluster = site.database().expect("a site on PostgreSQL").cluster();
     let server = begin(&site);
-    let load = Load::start(&server, 2);
+    let load = Load::start_calm(&server, 2);
     cluster.crash();
     let ca = server.ca_pem();
     let addr = server.meter_addr();

@@ -135,6 +135,19 @@ impl Site {
         }
     }
 
+    /// The one column, of integers, that a query gives.
+    pub(crate) fn numbers(&self, sql: &str) -> Vec<Option<i64>> {
+        match self.database() {
+            None => self.read_embedded(sql, |row| row.get(0)),
+            Some(database) => read_postgres(database.url(), sql, |row| row.get(0)),
+        }
+    }
+
+    /// The number of rows of a table.
+    pub(crate) fn count(&self, table: &str) -> i64 {
+        self.numbers(&format!("SELECT count(*) FROM {table}"))[0].expect("count is never null")
+    }
+
     /// The embedded store's file.
     pub(crate) fn sqlite_file(&self) -> PathBuf {
         self.data_dir().join("m0v.sqlite")

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from tlslite.api import HandshakeSettings, TLSConnection
 from tlslite.constants import CipherSuite, GroupName, HashAlgorithm, SignatureAlgorithm
@@ -41,7 +42,13 @@ VARIANTS = {
     "old-wolfssl-cbc": ("c014 c013 0035 002f", ["000d:0008 0403 0203 0401 0201"]),
     "rsa-kx-bare": ("0035", []),
     "rc4-only": ("0005 0004", [EIGHT_SCHEMES]),
+    "3des-only": ("000a c012", [EIGHT_SCHEMES]),
+    "tls10-bare": ("0035 002f", []),
 }
+
+
+# Of variants that do not speak TLS 1.2: the version they offer.
+VERSIONS = {"tls10-bare": (3, 1)}
 
 
 def parse_suites(text):
@@ -56,12 +63,13 @@ def parse_extension(text):
 class HelloConnection(TLSConnection):
     """tlslite-ng's client with its ClientHello replaced by ours."""
 
-    def say(self, suites, extensions, random, refuse=None):
-        self._suites, self._extensions, self._random = suites, extensions, random
+    def say(self, version, suites, extensions, random, refuse=None, garble=False):
+        self._hello = version, suites, extensions, random
         self._refuse = refuse
+        self._garble = garble
 
     def build_hello(self):
-        return build_hello(self._suites, self._extensions, self._random)
+        return build_hello(*self._hello)
 
     def _clientSendClientHello(self, *_args):
         hello = self.build_hello()
@@ -71,19 +79,38 @@ class HelloConnection(TLSConnection):
     def _clientGetKeyFromChain(self, *args, **keys):
         if self._refuse is not None:
             yield from self._sendError(self._refuse, "as told to")
+        if self._garble:
+            garble(self._hello[0], self.sock.socket)
         yield from super()._clientGetKeyFromChain(*args, **keys)
 
 
-def build_hello(suites, extensions, random):
+def garble(version, sock):
+    """A premaster secret that nobody encrypted, and a Finished that does not decrypt."""
+    def send(kind, body):
+        sock.sendall(bytes([kind, *version]) + len(body).to_bytes(2, "big") + body)
+
+    send(22, bytes([16, 0, 1, 2, 1, 0, 0]) + os.urandom(255))
+    send(20, b"\x01")
+    send(22, os.urandom(80))
+    since = time.monotonic()
+    try:
+        while sock.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    raise ValueError(f"garbage was answered after {time.monotonic() - since:.3f} s")
+
+
+def build_hello(version, suites, extensions, random):
     built = [TLSExtension(extType=kind).create(kind, content) for kind, content in extensions]
     hello = ClientHello()
-    hello.create((3, 3), bytearray(random), bytearray(), suites, extensions=built or None)
+    hello.create(version, bytearray(random), bytearray(), suites, extensions=built or None)
     return hello
 
 
 def record(hello):
     body = hello.write()
-    return bytes([22, 3, 3]) + len(body).to_bytes(2, "big") + bytes(body)
+    return bytes([22, *hello.client_version]) + len(body).to_bytes(2, "big") + bytes(body)
 
 
 def device_settings(any_signature):
@@ -144,7 +171,7 @@ def talk(options, suites, extensions, session=None):
     with socket.create_connection((options.host, options.port), timeout=10) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = HelloConnection(sock)
-        connection.say(suites, extensions, os.urandom(32), options.refuse)
+        connection.say(options.version, suites, extensions, os.urandom(32), options.refuse, options.garble)
         connection.closeSocket = False
         connection.ignoreAbruptClose = False
         connection.handshakeClientCert(session=session, settings=device_settings(options.any_signature))
@@ -154,7 +181,9 @@ def talk(options, suites, extensions, session=None):
             verify_chain(connection, options.ca, options.name or options.host)
         for line in options.line:
             connection.write(line.encode() + b"\n")
-            print(f"reply: {read_line(connection)}")
+            print(f"reply: {read_line(connection)}", flush=True)
+            while options.wait_for and not os.path.exists(options.wait_for):
+                time.sleep(0.05)
         if options.until_closed:
             connection.write(b"QUIT\n")
             # An end without close_notify raises, as ignoreAbruptClose is off.
@@ -171,6 +200,9 @@ def talk_twice(options, suites, extensions):
     if not session.tls_1_0_tickets:
         raise ValueError("the server gave no ticket")
     ticket = session.tls_1_0_tickets[0].ticket
+    if options.other_port:
+        # Another section's: it must not know the ticket, and tlslite-ng need not expect that it does.
+        options.port, session = options.other_port, None
     talk(options, suites, extensions + [(SESSION_TICKET, ticket)], session)
 
 
@@ -185,9 +217,13 @@ def parse_options():
     parser.add_argument("--name", help="name the certificate must carry; default: host")
     parser.add_argument("--any-signature", action="store_true", help="take RSA-PSS too, as no device does")
     parser.add_argument("--refuse", type=int, metavar="ALERT", help="answer the certificate with this alert")
+    parser.add_argument("--garble", action="store_true", help="send a premaster secret and Finished of random bytes")
     parser.add_argument("--until-closed", action="store_true", help="then send QUIT and wait for close_notify")
     parser.add_argument("--resume", action="store_true", help="connect again with the ticket of the first time")
+    parser.add_argument("--other-port", type=int, help="with --resume: offer the ticket there, and want a full handshake")
+    parser.add_argument("--version", help="hex, such as 0301 for TLS 1.0; default: the variant's")
     parser.add_argument("--line", action="append", default=[], help="a line to send; may be repeated")
+    parser.add_argument("--wait-for", metavar="FILE", help="go on after a reply only once this file is there")
     parser.add_argument("--print-hello", action="store_true", help="print the record in hex and stop")
     return parser.parse_args()
 
@@ -198,9 +234,10 @@ def main():
     suites = parse_suites(options.suites or suites)
     chosen = options.extension if options.extension is not None else extensions
     extensions = [parse_extension(text) for text in chosen]
+    options.version = tuple(bytes.fromhex(options.version)) if options.version else VERSIONS.get(options.variant, (3, 3))
     if options.print_hello:
         # A fixed random: a fixture must come out the same every time.
-        print(record(build_hello(suites, extensions, range(32))).hex())
+        print(record(build_hello(options.version, suites, extensions, range(32))).hex())
         return 0
     try:
         (talk_twice if options.resume else talk)(options, suites, extensions)

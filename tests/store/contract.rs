@@ -5,7 +5,7 @@ use m0v::{
         confo::{Confirmation, Query},
         packet::PubRef,
     },
-    store::{Outcome, PacketRow, Store, StoreError},
+    store::{Outcome, PacketRow, Store, StoreError, Window},
 };
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn by_hash(hash: i64) -> PubRef {
     PubRef { id: None, hash: Some(hash) }
 }
 
-fn confirmation(hash: i64, email: Option<&str>) -> Confirmation {
+pub(crate) fn confirmation(hash: i64, email: Option<&str>) -> Confirmation {
     Confirmation {
         device_name: "Movprov".into(),
         ssid: "M0V".into(),
@@ -55,7 +55,11 @@ fn confirmation(hash: i64, email: Option<&str>) -> Confirmation {
     }
 }
 
-fn query(token: Option<i64>) -> Query {
+fn since(since: i64) -> Window {
+    Window { since, after: 0 }
+}
+
+pub(crate) fn query(token: Option<i64>) -> Query {
     Query { device_name: "Movprov".into(), ssid: "M0V".into(), token, wait: 0 }
 }
 
@@ -283,21 +287,25 @@ pub(crate) async fn follows_the_truth_table(bench: &dyn Bench) {
 
 pub(crate) async fn finds_the_latest_confirmation(bench: &dyn Bench) {
     let store = bench.store();
-    assert_eq!(store.find_confirmation(&query(None), 0).await.unwrap(), None);
+    assert_eq!(store.find_confirmation(&query(None), since(0)).await.unwrap(), None);
     let first = store.confirm(&confirmation(1, Some("a@b.c")), T0).await.unwrap();
-    let found = store.find_confirmation(&query(None), T0).await.unwrap();
+    let found = store.find_confirmation(&query(None), since(T0)).await.unwrap();
     assert_eq!(found.as_ref(), Some(&first));
     assert_eq!(first.created_at, T0);
-    assert_eq!(store.find_confirmation(&query(None), T0 + 1).await.unwrap(), None);
+    assert_eq!(store.find_confirmation(&query(None), since(T0 + 1)).await.unwrap(), None);
 
     let same_time = store.confirm(&confirmation(2, None), T0).await.unwrap();
-    assert_eq!(store.find_confirmation(&query(None), i64::MIN).await.unwrap(), Some(same_time), "by id then");
-    assert_eq!(store.find_confirmation(&query(Some(1)), 0).await.unwrap(), Some(first));
-    assert_eq!(store.find_confirmation(&query(Some(3)), 0).await.unwrap(), None);
+    assert_eq!(
+        store.find_confirmation(&query(None), since(i64::MIN)).await.unwrap(),
+        Some(same_time),
+        "by id then"
+    );
+    assert_eq!(store.find_confirmation(&query(Some(1)), since(0)).await.unwrap(), Some(first));
+    assert_eq!(store.find_confirmation(&query(Some(3)), since(0)).await.unwrap(), None);
     for other in
         [Query { device_name: "movprov".into(), ..query(None) }, Query { ssid: "M0V ".into(), ..query(None) }]
     {
-        assert_eq!(store.find_confirmation(&other, 0).await.unwrap(), None, "{other:?}");
+        assert_eq!(store.find_confirmation(&other, since(0)).await.unwrap(), None, "{other:?}");
     }
 
     // A conflict is the latest, until its owner confirms again.
@@ -308,7 +316,7 @@ pub(crate) async fn finds_the_latest_confirmation(bench: &dyn Bench) {
     store.confirm(&confirmation(5, Some("x@b.c")), T0 + 1).await.unwrap();
     let conflict = store.confirm(&confirmation(5, Some("y@b.c")), T0 + 2).await.unwrap();
     assert!(conflict.conflict && conflict.pub_id.is_none());
-    assert_eq!(store.find_confirmation(&query(Some(5)), 0).await.unwrap(), Some(conflict));
+    assert_eq!(store.find_confirmation(&query(Some(5)), since(0)).await.unwrap(), Some(conflict));
     let late = Confirmation {
         timestamp: None,
         extra: Some(r#"{"a":"é"}"#.into()),
@@ -316,7 +324,7 @@ pub(crate) async fn finds_the_latest_confirmation(bench: &dyn Bench) {
     };
     let again = store.confirm(&late, T0 + 3).await.unwrap();
     assert_eq!((again.created_at, again.conflict), (T0 + 3, false));
-    assert_eq!(store.find_confirmation(&query(None), 0).await.unwrap(), Some(again));
+    assert_eq!(store.find_confirmation(&query(None), since(0)).await.unwrap(), Some(again));
 }
 
 pub(crate) async fn gives_a_new_hash_one_creator(bench: &dyn Bench) {

@@ -1,6 +1,7 @@
 //! The suite on the embedded store, and what is its own.
 
 use crate::contract::{self, Bench, by_id, row};
+use crate::people;
 use m0v::{
     protocol::packet::PubRef,
     store::{Outcome, PacketRow, Store, StoreError, embedded::Embedded},
@@ -66,6 +67,26 @@ impl Bench for File {
 #[tokio::test]
 async fn gives_each_row_its_outcome() {
     contract::gives_each_row_its_outcome(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn registers_and_deregisters_keeping_the_id() {
+    people::registers_and_deregisters_keeping_the_id(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn resolves_a_conflict() {
+    people::resolves_a_conflict(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn wakes_those_who_wait_wherever_it_was_stored() {
+    people::wakes_those_who_wait_wherever_it_was_stored(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn tells_later_confirmations_from_earlier_ones() {
+    people::tells_later_confirmations_from_earlier_ones(&File::prepared().await).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What both engines of the store promise, and what each must survive.
 
+#[cfg(test)]
+mod acme;
 #[path = "../support/postgres.rs"]
 #[cfg(test)]
 mod cluster;
@@ -7,6 +9,8 @@ mod cluster;
 mod contract;
 #[cfg(test)]
 mod embedded;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The suite on PostgreSQL, and what is its own.
 
+use crate::people;
 use crate::{
     cluster::Cluster,
     contract::{self, Bench, T0, by_id, row},
@@ -78,6 +79,26 @@ fn seqs(range: std::ops::Range<i64>) -> Vec<PacketRow> {
 #[tokio::test]
 async fn gives_each_row_its_outcome() {
     contract::gives_each_row_its_outcome(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn registers_and_deregisters_keeping_the_id() {
+    people::registers_and_deregisters_keeping_the_id(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn resolves_a_conflict() {
+    people::resolves_a_conflict(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn wakes_those_who_wait_wherever_it_was_stored() {
+    people::wakes_those_who_wait_wherever_it_was_stored(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn tells_later_confirmations_from_earlier_ones() {
+    people::tells_later_confirmations_from_earlier_ones(&Database::prepared().await).await;
 }
 
 #[tokio::test]

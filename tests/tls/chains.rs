@@ -113,6 +113,23 @@ fn the_root_is_found_among_decoys_and_appended() {
 }
 
 #[test]
+fn a_chain_that_is_too_long_for_a_small_device_is_refused() {
+    let files = Files::new();
+    let root = root_pem("root", 2040, &KEYS[2]);
+    contains(
+        &files.fault(&format!("{}{}", files.good(), root.repeat(4))),
+        "has 6 certificates with its root; at most 5",
+    );
+    let issuer = Issuer::new(params("intermediate", 2035, true), &KEYS[1]);
+    let mut wide = params("wide", 2030, false);
+    wide.subject_alt_names = (0..400)
+        .map(|n| rcgen::SanType::DnsName(format!("device-{n}.a-long-name.example").try_into().unwrap()))
+        .collect();
+    let wide = wide.signed_by(&KEYS[0], &issuer).unwrap().pem();
+    contains(&files.fault(&wide), "small devices take 10240 at most");
+}
+
+#[test]
 fn an_unknown_root_is_a_warning_and_append_root_can_be_off() {
     let mut files = Files::new();
     let (chain, warnings) = files.load(&files.good()).unwrap();
@@ -217,6 +234,8 @@ fn every_shipped_root_is_described_in_the_readme() {
             .unwrap_or_else(|| panic!("{name}"));
         let der = pem::parse(fs::read(&path).unwrap()).unwrap().into_contents();
         contains(row, &certificate_id(&der));
+        let sha1 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &der);
+        contains(row, &sha1.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         let (_, root) = x509_parser::parse_x509_certificate(&der).unwrap();
         let until = root.validity().not_after.to_datetime();
         contains(row, &format!("{:04}-{:02}-{:02}", until.year(), u8::from(until.month()), until.day()));

@@ -4,7 +4,9 @@
 
 mod chains;
 mod hellos;
+mod levels;
 mod local;
+mod notes;
 mod server;
 mod sockets;
 mod stacks;

@@ -83,6 +83,16 @@ impl Server {
         Peers(self.address).device(arguments).await
     }
 
+    /// Runs any client; `{port}` and `{ca}` among its words are put in.
+    pub(crate) async fn client(&self, words: &[&str]) -> (bool, String) {
+        let (port, ca) = (self.address.port().to_string(), ca().to_str().unwrap());
+        let words: Vec<String> =
+            words.iter().map(|word| word.replace("{port}", &port).replace("{ca}", ca)).collect();
+        let mut command = program(&words[0]);
+        command.args(&words[1..]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        run(command, "").await
+    }
+
     /// Runs `openssl s_client`, which must trust the local CA, types `input`, and has the server
     /// close.
     pub(crate) async fn openssl(&self, arguments: &[&str], input: &str) -> (bool, String) {
@@ -116,15 +126,16 @@ impl Drop for Server {
     }
 }
 
+/// Outcomes that nobody takes are forgotten.
 async fn serve(acceptor: Arc<Acceptor>, socket: TcpStream, outcomes: mpsc::Sender<Outcome>) {
     socket.set_nodelay(true).unwrap();
     let accepted = timeout(Duration::from_secs(5), acceptor.accept(socket)).await;
     let mut stream = match accepted {
         Ok(Ok((stream, session))) => {
-            outcomes.send(Ok(session)).await.ok();
+            outcomes.try_send(Ok(session)).ok();
             stream
         }
-        Ok(Err(failure)) => return outcomes.send(Err(failure)).await.unwrap_or_default(),
+        Ok(Err(failure)) => return outcomes.try_send(Err(failure)).unwrap_or_default(),
         Err(_) => return,
     };
     let mut buf = vec![0; 32 * 1024];
@@ -140,8 +151,28 @@ async fn serve(acceptor: Arc<Acceptor>, socket: TcpStream, outcomes: mpsc::Sende
     stream.shutdown().await.ok();
 }
 
-fn project(path: &str) -> PathBuf {
+pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Builds the meter clients of `firmware-notes/`; returns the folder they are in.
+pub(crate) fn meter_clients() -> &'static Path {
+    static READY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let out = target().join("peers");
+        std::fs::create_dir_all(&out).unwrap();
+        for client in ["mbedtls-client", "wolfssl-client"] {
+            let folder = project("firmware-notes").join(client);
+            let out = format!("OUT={}", out.display());
+            let made = Command::new("make").arg("-sC").arg(folder).arg(out).status().unwrap();
+            assert!(made.success(), "make {client} failed: run scripts/test");
+        }
+        out
+    });
+    &READY
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project("target"), PathBuf::from)
 }
 
 /// The Python of `target/venv`, made on the first use.
@@ -149,8 +180,7 @@ fn python() -> &'static Path {
     static READY: LazyLock<PathBuf> = LazyLock::new(|| {
         let status = Command::new(project("tests/setup-venv.sh")).status().unwrap();
         assert!(status.success(), "tests/setup-venv.sh failed");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project("target"), PathBuf::from);
-        target.join("venv/bin/python")
+        target().join("venv/bin/python")
     });
     &READY
 }

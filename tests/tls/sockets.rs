@@ -147,6 +147,26 @@ async fn sections_do_not_resume_each_others_sessions() {
     first.openssl(&["-tls1_2", "-sess_out", kept], "").await;
     second.openssl(&["-tls1_2", "-sess_in", kept], "").await;
     assert!(!first.session().await.resumed && !second.session().await.resumed);
+    // On s2n-tls.
+    let other = second.address.port().to_string();
+    let (done, text) = first.device(&["--resume", "--other-port", &other, "--line", "x"]).await;
+    assert!(done && text.matches("resumed: no").count() == 2, "{text}");
+    assert!(!first.session().await.resumed);
+    let session = second.session().await;
+    assert_eq!((session.stack, session.resumed), (Stack::Compat, false));
+}
+
+#[tokio::test]
+async fn tickets_outlive_a_swap() {
+    let mut server = Server::start(AcceptorOptions::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("session.pem");
+    let kept = kept.to_str().unwrap();
+    server.openssl(&["-tls1_3", "-sess_out", kept], "").await;
+    assert!(!server.session().await.resumed);
+    server.keys.swap(chain());
+    server.openssl(&["-tls1_3", "-sess_in", kept], "").await;
+    assert!(server.session().await.resumed);
 }
 
 /// A connection of rustls' own client, which trusts this CA.

@@ -2,6 +2,7 @@
 //!
 //! Changes nothing: no schema is applied, no certificate made.
 
+mod acme;
 mod database;
 mod ports;
 mod trust;
@@ -23,7 +24,7 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `chain`, `ports`, `device`.
+    /// `config`, `database`, `chain`, `acme`, `ports`, `device`.
     what: &'static str,
     text: String,
 }
@@ -90,6 +91,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
 async fn surroundings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![database::check(config).await];
     findings.extend(trust::check(config));
+    findings.extend(acme::check(config).await);
     findings.extend(ports::check(config));
     findings
 }

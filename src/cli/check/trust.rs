@@ -2,64 +2,114 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::server;
-use crate::tls::{self, CertifiedChain};
-use std::path::{Path, PathBuf};
+use crate::server::CertificateFiles;
+use crate::tls::{self, CertifiedChain, Element};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Warned about below this: devices in the field need an update before their root ends.
-const SOON: Duration = Duration::from_secs(90 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A leaf is renewed at the latest this long before its end.
+const LEAF_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// An intermediate or root moves with all devices in the field: half a year is what an update of
+/// them takes.
+const CA_SOON: Duration = Duration::from_secs(183 * 24 * 3600);
 
+/// Nothing where a CA issues the certificate: `acme` speaks of that.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    let (chain, key, ca) = files(config);
-    if config.tls.chain.is_none() && !chain.exists() {
-        let text = format!("a local CA and certificate are made at the first start: {}", chain.display());
+    if !config.acme.domains.is_empty() {
+        return Vec::new();
+    }
+    let files = CertificateFiles::of(config);
+    if files.ca.is_some() && !files.chain.exists() {
+        let text =
+            format!("a local CA and certificate are made at the first start: {}", files.chain.display());
         return vec![Finding::ok("chain", text)];
     }
     let now = SystemTime::now();
-    match tls::load_files(&chain, &key, &server::chain_options(&config.tls), now) {
+    match files.load(now) {
         Err(error) => vec![Finding::fault("chain", error.to_string())],
-        Ok((loaded, warnings)) => {
-            let mut findings = vec![lifetime(&chain, &loaded, now)];
+        Ok((chain, warnings)) => {
+            let bytes: usize = chain.certificates().iter().map(|der| der.len()).sum();
+            let (file, count) = (files.chain.display(), chain.certificates().len());
+            let mut findings =
+                vec![Finding::ok("chain", format!("{file}: {count} certificates, {bytes} bytes, as sent"))];
             findings
                 .extend(warnings.into_iter().map(|warning| Finding::warning("chain", warning.to_string())));
-            findings.push(device(&loaded, ca.as_deref()));
+            // The running server renews the leaf that m0v made.
+            findings.extend(elements(&files, &chain, now, files.ca.is_some()));
             findings
         }
     }
 }
 
-/// Chain, key, and the CA file if it is our own.
-fn files(config: &Config) -> (PathBuf, PathBuf, Option<PathBuf>) {
-    match (&config.tls.chain, &config.tls.key) {
-        (Some(chain), Some(key)) => (chain.clone(), key.clone(), None),
-        _ => {
-            let dir = server::local_dir(config);
-            (dir.join("chain.pem"), dir.join("key.pem"), Some(dir.join("ca.pem")))
-        }
-    }
+/// The ends of the chain's certificates, and what a device must hold. `renewed`: m0v renews the leaf.
+pub(super) fn elements(
+    files: &CertificateFiles,
+    chain: &CertifiedChain,
+    now: SystemTime,
+    renewed: bool,
+) -> Vec<Finding> {
+    let elements = chain.elements();
+    let ends = elements.iter().enumerate().map(|(at, element)| lifetime(at, element, now, renewed));
+    let mut findings: Vec<Finding> = ends.collect();
+    findings.extend(device(files, chain, elements.last()));
+    findings
 }
 
-fn lifetime(file: &Path, chain: &CertifiedChain, now: SystemTime) -> Finding {
-    let left = chain.not_after().duration_since(now).unwrap_or_default();
-    let count = chain.certificates().len();
-    let days = left.as_secs() / (24 * 3600);
-    let text = format!("{}: {count} certificates, the first to end ends in {days} days", file.display());
-    // Our own is renewed by the running server.
-    if left < SOON && !file.ends_with("tls/chain.pem") {
-        Finding::warning("chain", text)
-    } else {
-        Finding::ok("chain", text)
-    }
-}
-
-fn device(chain: &CertifiedChain, ca: Option<&Path>) -> Finding {
-    let Some(root) = chain.root() else {
-        return Finding::warning(
-            "device",
-            "the chain is served without a root; the device must hold the right one",
-        );
+fn lifetime(at: usize, element: &Element, now: SystemTime, renewed: bool) -> Finding {
+    let left = element.not_after.duration_since(now).unwrap_or_default();
+    let days = left.as_secs() / DAY.as_secs();
+    let role = match at {
+        0 => "leaf",
+        _ if element.is_root => "root",
+        _ => "intermediate",
     };
-    let file = ca.map_or_else(String::new, |ca| format!("; flash {}", ca.display()));
-    Finding::ok("device", format!("must hold {}, SHA-256 {}{file}", root.subject, root.fingerprint))
+    let text = format!("{role} {} ends on {} ({days} days)", element.subject, element.ends);
+    match at {
+        0 if left < LEAF_SOON && !renewed => Finding::warning("chain", format!("{text}: renew it")),
+        1.. if left < CA_SOON => {
+            Finding::warning("chain", format!("{text}: prepare devices for the one that follows it"))
+        }
+        _ => Finding::ok("chain", text),
+    }
+}
+
+/// What goes into the device: the root, the name it asks for, the time.
+fn device(files: &CertificateFiles, chain: &CertifiedChain, last: Option<&Element>) -> Vec<Finding> {
+    let root = last.filter(|element| element.is_root);
+    let holds = match root {
+        None => Finding::warning(
+            "device",
+            format!(
+                "the chain is served without a root; the device must hold {}",
+                last.map_or("its issuer", |last| &last.issuer)
+            ),
+        ),
+        Some(root) => Finding::ok("device", format!("must hold the root {}", root.subject)),
+    };
+    let mut findings = vec![holds];
+    if let Some(root) = root {
+        findings.push(Finding::ok("device", format!("root SHA-1 {}", root.sha1)));
+        findings.push(Finding::ok("device", format!("root SHA-256 {}", root.sha256)));
+        findings.push(Finding::ok("device", format!("flash {}", file_to_flash(files, root))));
+    }
+    let names = chain.names();
+    findings.push(if names.is_empty() {
+        Finding::warning("device", "the certificate has no name (subject alternative name) to verify")
+    } else {
+        Finding::ok("device", format!("may verify the name {}", names.join(", ")))
+    });
+    findings
+}
+
+fn file_to_flash(files: &CertificateFiles, root: &Element) -> String {
+    let folder: Option<&Path> = files.options.roots.as_deref();
+    match (&files.ca, tls::root_file(&root.sha256, folder)) {
+        (Some(ca), _) => ca.display().to_string(),
+        (None, Some(file)) if file.is_relative() && folder.is_none_or(|folder| !file.starts_with(folder)) => {
+            format!("{} of m0v's sources", file.display())
+        }
+        (None, Some(file)) => file.display().to_string(),
+        (None, None) => format!("the last certificate in {}", files.chain.display()),
+    }
 }

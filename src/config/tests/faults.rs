@@ -56,12 +56,32 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[tls]\nmax_fragment = 600", "2:16: [tls] max_fragment: must be one of 512, 1024, 2048, 4096, got 600"),
     ("[tls]\nmax_fragment = -1", "2:16: [tls] max_fragment: must be between 0 and 65535, got -1"),
     (
-        "[acme]\ndomains = [\"a.example\"]\n[tls]\nchain = \"a\"\nkey = \"b\"",
-        "4:9: [tls] chain: excludes [acme] domains: a certificate comes from files or from a CA",
+        "[acme]\ndomains = [\"a.example\"]\nlisten_http = [\"[::]:80\"]\n[tls]\nchain = \"a\"\nkey = \"b\"",
+        "5:9: [tls] chain: excludes [acme] domains: a certificate comes from files or from a CA",
     ),
     (
         "[acme]\ndomains = [\"*.example.org\"]",
-        "2:11: [acme] domains: \"*.example.org\": a wildcard needs dns-01, which m0v does not speak",
+        "2:11: [acme] domains: `*.example.org` is a wildcard, which needs the dns-01 challenge and m0v does not do \
+         that: list each name by itself",
+    ),
+    (
+        "[acme]\ndomains = [\"192.0.2.7\"]",
+        "2:11: [acme] domains: `192.0.2.7` is an IP address, which is not possible here: give the host a DNS name \
+         and use that",
+    ),
+    (
+        "[acme]\ndomains = [\"a.example\"]",
+        "2:11: [acme] domains: needs listen_http (port 80) or listen_tls_alpn (port 443): the CA asks there whether \
+         the names are ours",
+    ),
+    ("[acme]\nkey_bits = 1024", "2:12: [acme] key_bits: must be 2048, 3072 or 4096, got 1024"),
+    (
+        "[acme]\neab_kid = \"k\"\neab_key = \"!\"",
+        "3:11: [acme] eab_key: must be base64url: copy the key exactly as the CA shows it",
+    ),
+    (
+        "[database]\nsecret = \"too short\"",
+        "2:10: [database] secret: must be at least 32 bytes, such as `openssl rand -base64 32` prints",
     ),
     ("[acme]\neab_kid = \"k\"", "2:11: [acme] eab_kid: needs [acme] eab_key as well"),
     (
@@ -70,7 +90,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[acme]\ndirectory = \"http://ca\"",
-        "2:13: [acme] directory: must begin with https://, got \"http://ca\"",
+        "2:13: [acme] directory: must begin with https://, or be \"letsencrypt\" or \"letsencrypt-staging\", got \
+         \"http://ca\"",
     ),
     (
         "[acme]\nlisten_http = [\"0.0.0.0:80\"]",
@@ -132,6 +153,8 @@ fn faults_never_show_a_secret() {
         "[database]\nurl = \"mysql://hunter@h/d\"",
         "[database]\nurl = postgres://hunter@h/d",
         "[database]\nurl = \"postgres://hunter@h/d",
+        "[database]\nsecret = \"hunter\"",
+        "[acme]\neab_kid = \"k\"\neab_key = \"hunter !\"",
     ] {
         let found = faults(text);
         assert!(found.iter().all(|fault| !fault.contains("hunter")), "{found:?}");

@@ -169,3 +169,32 @@ fn an_answer_is_the_line_of_the_contract() {
         r#"{"deviceName":"M","timestamp":1732300000,"ssid":"M0V","hash":-13580,"id":null,"conflict":true}"#
     );
 }
+
+#[test]
+fn parts_of_text_are_judged_as_a_line_is() {
+    let asked = Asked { device_name: "Movprov", ssid: "M0V", token: None, wait: None };
+    let query = |token, wait| Query { device_name: "Movprov".into(), ssid: "M0V".into(), token, wait };
+    assert_eq!(asked.judge(), Ok(query(None, 0)));
+    for (token, meant) in
+        [("", None), ("0", None), ("-9223372036854775808", Some(i64::MIN)), ("007", Some(7))]
+    {
+        assert_eq!(Asked { token: Some(token), ..asked }.judge(), Ok(query(meant, 0)), "{token}");
+    }
+    assert_eq!(Asked { wait: Some("60"), ..asked }.judge(), Ok(query(None, 60)));
+    let long = "x".repeat(33);
+    for (asked, words) in [
+        (Asked { device_name: "", ..asked }, "deviceName must be 1 to 32 bytes"),
+        (Asked { ssid: &long, ..asked }, "ssid must be 1 to 32 bytes"),
+        (Asked { ssid: "a\u{7f}", ..asked }, "ssid has a control character"),
+        (Asked { device_name: "\0", ..asked }, "deviceName has a control character"),
+        (Asked { token: Some("1.0"), ..asked }, "token must be an integer"),
+        (Asked { token: Some("+1"), ..asked }, "token must be an integer"),
+        (Asked { token: Some("-"), ..asked }, "token must be an integer"),
+        (Asked { token: Some("9223372036854775808"), ..asked }, "token is outside signed 64 bits"),
+        (Asked { wait: Some(""), ..asked }, "wait must be an integer from 0 to 60"),
+        (Asked { wait: Some("61"), ..asked }, "wait must be an integer from 0 to 60"),
+        (Asked { wait: Some("-1"), ..asked }, "wait must be an integer from 0 to 60"),
+    ] {
+        assert_eq!(asked.judge().unwrap_err().to_string(), words, "{asked:?}");
+    }
+}

@@ -69,10 +69,12 @@ fn refusals() -> impl Strategy<Value = Refusal> {
             Refusal::Rejected,
             Refusal::Unavailable,
             Refusal::Busy,
+            Refusal::TooManyHeld,
             Refusal::LineTooLong,
             Refusal::Http,
             Refusal::ByteOrderMark,
         ]),
+        any::<u64>().prop_map(|seconds| Refusal::TooManyQueries { seconds }),
         integer().prop_map(Refusal::UnknownId),
         integer().prop_map(Refusal::UnknownHash),
         integer().prop_map(Refusal::NotThisDevice),
@@ -120,6 +122,8 @@ fn the_words_are_those_users_know() {
         (Refusal::Unavailable, "!OK database unavailable, try again"),
         (Refusal::Busy, "!OK busy, try again"),
         (Refusal::LineTooLong, "!OK line too long"),
+        (Refusal::TooManyQueries { seconds: 2 }, "!OK too many queries, try again in 2 s"),
+        (Refusal::TooManyHeld, "!OK too many queries are held already, ask without wait"),
     ];
     for (refusal, reply) in table {
         assert_eq!(legal_reply(&refusal), reply);

@@ -12,16 +12,16 @@ use crate::{
         confo::{Confirmation, Query},
         packet::PubRef,
     },
-    store::{Confirmed, Micros, Pub},
+    store::{Confirmed, LATEST, Micros, Pub, Window},
 };
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-/// Stores a confirmation.
+/// Stores a confirmation, in the row with the id returned.
 pub(super) fn confirm(
     connection: &mut Connection,
     confirmation: &Confirmation,
     now: Micros,
-) -> Result<Confirmed, Fault> {
+) -> Result<(Confirmed, i64), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (sender, sub_id) = match &confirmation.email {
         Some(email) => identify(&transaction, email, now)?,
@@ -36,6 +36,7 @@ pub(super) fn confirm(
     };
     apply(&transaction, pub_id, verdict.change, confirmation.hash, now)?;
     let confirmed = Confirmed::judged(confirmation, pub_id, verdict.shelf, now);
+    let id = ids::next(&transaction, Sequence::Confo)?;
     let statement = if confirmed.conflict {
         "INSERT INTO cconfo (id, created_at, saved_at, devicename, ssid, hash, sub_id, pub_id, extra)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
@@ -44,7 +45,7 @@ pub(super) fn confirm(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     };
     transaction.prepare_cached(statement)?.execute(params![
-        ids::next(&transaction, Sequence::Confo)?,
+        id,
         confirmed.created_at,
         now,
         confirmed.device_name,
@@ -55,26 +56,39 @@ pub(super) fn confirm(
         confirmation.extra,
     ])?;
     transaction.commit()?;
-    Ok(confirmed)
+    Ok((confirmed, id))
 }
 
 /// The latest confirmation of what is asked.
 pub(super) fn find(
     connection: &Connection,
     query: &Query,
-    since: Micros,
+    window: Window,
 ) -> Result<Option<Confirmed>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT devicename, created_at, ssid, hash, pub_id, conflict FROM (
              SELECT id, saved_at, devicename, created_at, ssid, hash, pub_id, 0 AS conflict FROM confo
-              WHERE devicename = ?1 AND ssid = ?2 AND saved_at >= ?3 AND (?4 IS NULL OR hash = ?4)
+              WHERE devicename = ?1 AND ssid = ?2 AND saved_at >= ?3 AND id > ?5 AND (?4 IS NULL OR hash = ?4)
              UNION ALL
              SELECT id, saved_at, devicename, created_at, ssid, hash, NULL, 1 FROM cconfo
-              WHERE devicename = ?1 AND ssid = ?2 AND saved_at >= ?3 AND (?4 IS NULL OR hash = ?4)
+              WHERE devicename = ?1 AND ssid = ?2 AND saved_at >= ?3 AND id > ?5 AND (?4 IS NULL OR hash = ?4)
          ) ORDER BY saved_at DESC, id DESC LIMIT 1",
     )?;
-    let asked = params![query.device_name, query.ssid, since, query.token];
+    let asked = params![query.device_name, query.ssid, window.since, query.token, window.after];
     Ok(statement.query_row(asked, from_row).optional()?)
+}
+
+/// The highest id among the latest confirmations of the names asked for.
+pub(super) fn last(connection: &Connection, query: &Query) -> Result<i64, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(max(id), 0) FROM (
+             SELECT id FROM (SELECT id FROM confo WHERE devicename = ?1 AND ssid = ?2
+                              ORDER BY saved_at DESC, id DESC LIMIT ?3)
+             UNION ALL
+             SELECT id FROM (SELECT id FROM cconfo WHERE devicename = ?1 AND ssid = ?2
+                              ORDER BY saved_at DESC, id DESC LIMIT ?3))",
+    )?;
+    Ok(statement.query_row(params![query.device_name, query.ssid, LATEST], |row| row.get(0))?)
 }
 
 /// Who the e-mail is, and its id; one never seen enters `csub`.

@@ -19,6 +19,16 @@ pub(super) enum Sequence {
     Confo,
 }
 
+/// Counts an id given explicitly as given out, so that it is not given to another when its row is gone.
+pub(super) fn pass(connection: &Connection, id: i64) -> Result<(), Fault> {
+    if id <= LAST_COUNTED_ID {
+        connection
+            .prepare_cached("UPDATE sequence SET last = max(last, ?1) WHERE name = 'pub'")?
+            .execute([id])?;
+    }
+    Ok(())
+}
+
 /// Gives out the next id, past those inserted by hand. The caller holds the write lock.
 pub(super) fn next(connection: &Connection, sequence: Sequence) -> Result<i64, Fault> {
     let (name, highest) = match sequence {

@@ -1,22 +1,26 @@
 //! SQLite in one file, for a single node without a database server.
 //!
 //! One thread owns the connection that writes, another the one that reads (`worker`); in WAL
-//! mode neither waits for the other, and other processes may use the file beside them.
+//! mode neither waits for the other, and other processes may use the file beside them. Their
+//! commits are noticed by `PRAGMA data_version`.
 
 mod confirm;
+mod conflicts;
 mod error;
 mod ids;
 mod json;
 mod lane;
 mod migrate;
 mod open;
+mod people;
 mod pubs;
 pub mod spool;
+mod subs;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
+use super::{Bell, Confirmed, Lane, Micros, Pub, Store, StoreError, Window, bell::Announcement};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
 use error::Fault;
@@ -26,11 +30,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use worker::Worker;
 
 /// One question or confirmation: the file's lock held by another process, jobs before this one.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often other processes' commits are looked for while somebody waits for a confirmation.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The row of `ingest` that no writer uses.
 const PROBE: &str = "INSERT INTO ingest (node, lane, batch, writer) VALUES (0, -1, 1, 0)
@@ -39,6 +46,7 @@ const PROBE: &str = "INSERT INTO ingest (node, lane, batch, writer) VALUES (0, -
 /// The store on SQLite in a file.
 pub struct Embedded {
     path: PathBuf,
+    bell: Arc<Bell>,
     writer: Arc<Worker>,
     reader: Worker,
 }
@@ -56,6 +64,7 @@ impl Embedded {
         let reader = open::reader(path)?;
         Ok(Self {
             path: path.to_owned(),
+            bell: Arc::default(),
             writer: Arc::new(Worker::start("m0v-store-write", path, writer)?),
             reader: Worker::start("m0v-store-read", path, reader)?,
         })
@@ -131,15 +140,46 @@ impl Store for Embedded {
         now: Micros,
     ) -> Result<Confirmed, StoreError> {
         let confirmation = confirmation.clone();
-        self.write(move |connection| confirm::confirm(connection, &confirmation, now)).await
+        let (stored, id) =
+            self.write(move |connection| confirm::confirm(connection, &confirmation, now)).await?;
+        self.bell.ring(Announcement::of(&stored, id, self.bell.origin()));
+        Ok(stored)
     }
 
     async fn find_confirmation(
         &self,
         query: &confo::Query,
-        since: Micros,
+        window: Window,
     ) -> Result<Option<Confirmed>, StoreError> {
         let query = query.clone();
-        self.read(move |connection| confirm::find(connection, &query, since)).await
+        self.read(move |connection| confirm::find(connection, &query, window)).await
+    }
+
+    async fn last_confirmation(&self, query: &confo::Query) -> Result<i64, StoreError> {
+        let query = query.clone();
+        self.read(move |connection| confirm::last(connection, &query)).await
+    }
+
+    fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    async fn hear(&self) {
+        let mut seen = None;
+        loop {
+            self.bell.occupied().await;
+            // On the connection that writes: to it, only other processes' commits are news.
+            let version = self
+                .write(|connection| {
+                    Ok(connection.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0))?)
+                })
+                .await;
+            if let Ok(version) = version
+                && seen.replace(version) != Some(version)
+            {
+                self.bell.ring_all();
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 }

@@ -45,7 +45,10 @@ pub(super) fn add(
         }
     }
     let pub_id = match device.id {
-        Some(id) => id,
+        Some(id) => {
+            ids::pass(&transaction, id)?;
+            id
+        }
         None => ids::next(&transaction, Sequence::Pub)?,
     };
     let added = Pub { pub_id, hash: device.hash, creator: None, created_at: now };

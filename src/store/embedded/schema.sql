@@ -108,6 +108,7 @@ CREATE TABLE cconfo (
     extra TEXT CHECK (extra IS NULL OR json_valid(extra))
 ) STRICT;
 CREATE INDEX cconfo_asked ON cconfo (devicename, ssid, saved_at DESC, id DESC);
+CREATE INDEX cconfo_hash ON cconfo (hash); -- what `m0v confo resolve` looks for
 
 -- Who a device is. ------------------------------------------------------------------
 
@@ -151,6 +152,7 @@ CREATE TABLE account (
     username TEXT NOT NULL UNIQUE,
     password_hash TEXT NOT NULL,
     device_id TEXT REFERENCES device,
+    status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
     created_at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000),
     last_handshake_at INTEGER
 ) STRICT;
@@ -164,7 +166,8 @@ CREATE TABLE acl (
 
 CREATE TABLE handshake (
     account_id INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
-    at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)
+    at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000),
+    peer TEXT -- address and port
 ) STRICT;
 CREATE INDEX handshake_account ON handshake (account_id, at);
 
@@ -206,23 +209,37 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_at ON audit (at);
 
--- ACME, shared by all nodes. Keys are encrypted with [database] secret_file. ---------
+-- ACME, shared by all nodes. Keys are encrypted with [database] secret. ------------
+-- A name is a directory and its domains; nodes of one configuration share a name.
 
 CREATE TABLE acme_account (
     directory TEXT NOT NULL PRIMARY KEY, -- its URL
-    key_pkcs8 BLOB NOT NULL,
-    eab_kid TEXT
+    key_pkcs8 BLOB NOT NULL, -- encrypted base64
+    registered INTEGER NOT NULL DEFAULT 0 CHECK (registered IN (0, 1)) -- the CA has confirmed it
 ) STRICT;
 
 -- A row beats a session lock: it outlives its holder's connection, and the fence stops
--- a holder that comes late.
+-- a holder that comes late. With it, how the tries since the last success went.
 CREATE TABLE acme_lease (
     name TEXT NOT NULL PRIMARY KEY,
     holder TEXT,
     fence INTEGER NOT NULL DEFAULT 0,
     until INTEGER NOT NULL DEFAULT 0,
-    not_before INTEGER NOT NULL DEFAULT 0, -- back-off after failures
-    failures INTEGER NOT NULL DEFAULT 0
+    failures INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL DEFAULT 0, -- no try before this
+    failed_at INTEGER NOT NULL DEFAULT 0,
+    sentence TEXT NOT NULL DEFAULT '', -- why, for the operator
+    fingerprint TEXT NOT NULL DEFAULT '' -- of the settings it failed with
+) STRICT;
+
+-- The order that was begun and not ended.
+CREATE TABLE acme_order (
+    name TEXT NOT NULL PRIMARY KEY,
+    directory TEXT NOT NULL,
+    domains TEXT NOT NULL, -- with commas between
+    key_pem BLOB NOT NULL, -- encrypted PEM
+    order_url TEXT, -- none from just before the CA is asked until its answer
+    begun_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE acme_challenge (
@@ -235,11 +252,12 @@ CREATE TABLE acme_challenge (
 
 CREATE TABLE acme_cert (
     name TEXT NOT NULL PRIMARY KEY,
-    version INTEGER NOT NULL, -- counts up; nodes poll it
+    version INTEGER NOT NULL, -- counts up over all names; nodes poll it
+    directory TEXT NOT NULL,
     chain_pem TEXT NOT NULL,
     key_pem BLOB NOT NULL, -- encrypted PEM
     not_after INTEGER NOT NULL,
-    renew_at INTEGER NOT NULL
+    obtained_at INTEGER NOT NULL
 ) STRICT;
 
 INSERT INTO schema_version (version) VALUES (1);

@@ -9,9 +9,11 @@
 //! 3. ids: sequences.
 
 use super::{
-    super::{Confirmed, Micros, StoreError},
+    super::{Confirmed, LATEST, Micros, StoreError, Window, bell::Announcement},
     fault::Fault,
+    hear::CHANNEL,
     pubs::FREE_ID,
+    subs::FREE_SUB_ID,
     time::Timestamp,
 };
 use crate::{
@@ -27,12 +29,13 @@ const ATTEMPTS: u32 = 5;
 /// Namespace of the advisory locks on e-mails ("m0v").
 const EMAIL_LOCKS: i32 = 0x6d_3076;
 
-/// Stores a confirmation.
+/// Stores a confirmation and announces it; other nodes hear of it with the commit.
 pub(super) async fn confirm(
     client: &mut ClientWrapper,
     confirmation: &Confirmation,
     now: Micros,
-) -> Result<Confirmed, Fault> {
+    origin: u64,
+) -> Result<(Confirmed, Announcement), Fault> {
     let transaction = client.transaction().await?;
     let (sender, sub_id) = match &confirmation.email {
         Some(email) => identify(transaction.client(), email, now).await?,
@@ -43,10 +46,10 @@ pub(super) async fn confirm(
     let table = if confirmed.conflict { "cconfo" } else { "confo" };
     let statement = format!(
         "INSERT INTO {table} (created_at, saved_at, devicename, ssid, hash, sub_id, pub_id, extra)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)"
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) RETURNING id"
     );
-    transaction
-        .execute(
+    let row = transaction
+        .query_one(
             &statement,
             &[
                 &Timestamp(confirmed.created_at),
@@ -60,26 +63,48 @@ pub(super) async fn confirm(
             ],
         )
         .await?;
+    let announced = Announcement::of(&confirmed, row.try_get(0)?, origin);
+    // Commits that notify queue on one lock; confirmations are few.
+    transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &announced.to_string()]).await?;
     transaction.commit().await?;
-    Ok(confirmed)
+    Ok((confirmed, announced))
 }
 
 /// The latest confirmation of what is asked.
-pub(super) async fn find(client: &Client, query: &Query, since: Micros) -> Result<Option<Confirmed>, Fault> {
+pub(super) async fn find(client: &Client, query: &Query, window: Window) -> Result<Option<Confirmed>, Fault> {
     let row = client
         .query_opt(
             "SELECT devicename, created_at, ssid, hash, pub_id, conflict FROM (
                  SELECT id, saved_at, devicename, created_at, ssid, hash, pub_id, false AS conflict FROM confo
-                  WHERE devicename = $1 AND ssid = $2 AND saved_at >= $3 AND ($4::bigint IS NULL OR hash = $4)
+                  WHERE devicename = $1 AND ssid = $2 AND saved_at >= $3 AND id > $5
+                    AND ($4::bigint IS NULL OR hash = $4)
                  UNION ALL
                  SELECT id, saved_at, devicename, created_at, ssid, hash, NULL, true FROM cconfo
-                  WHERE devicename = $1 AND ssid = $2 AND saved_at >= $3 AND ($4::bigint IS NULL OR hash = $4)
+                  WHERE devicename = $1 AND ssid = $2 AND saved_at >= $3 AND id > $5
+                    AND ($4::bigint IS NULL OR hash = $4)
              ) AS either
              ORDER BY saved_at DESC, id DESC LIMIT 1",
-            &[&query.device_name, &query.ssid, &Timestamp(since.max(0)), &query.token],
+            &[&query.device_name, &query.ssid, &Timestamp(window.since.max(0)), &query.token, &window.after],
         )
         .await?;
     row.as_ref().map(from_row).transpose()
+}
+
+/// The highest id among the latest confirmations of the names asked for.
+pub(super) async fn last(client: &Client, query: &Query) -> Result<i64, Fault> {
+    let row = client
+        .query_one(
+            "SELECT coalesce(max(id), 0) FROM (
+                 (SELECT id FROM confo WHERE devicename = $1 AND ssid = $2
+                   ORDER BY saved_at DESC, id DESC LIMIT $3)
+                 UNION ALL
+                 (SELECT id FROM cconfo WHERE devicename = $1 AND ssid = $2
+                   ORDER BY saved_at DESC, id DESC LIMIT $3)
+             ) AS latest",
+            &[&query.device_name, &query.ssid, &LATEST],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Who the e-mail is, and its id; one never seen enters `csub`.
@@ -101,13 +126,10 @@ async fn identify(client: &Client, email: &str, now: Micros) -> Result<(Sender, 
     }
     let row = client
         .query_one(
-            "INSERT INTO csub (sub_id, email, created_at)
-             SELECT id, $1::text, $2::timestamptz
-               FROM (SELECT nextval('sub_id_seq') AS id FROM generate_series(1, 1000)) AS next
-              WHERE (SELECT count(*) FROM sub WHERE sub.sub_id = next.id) = 0
-                AND (SELECT count(*) FROM csub WHERE csub.sub_id = next.id) = 0
-              LIMIT 1
-             RETURNING sub_id",
+            &format!(
+                "INSERT INTO csub (sub_id, email, created_at)
+                 SELECT id, $1::text, $2::timestamptz FROM {FREE_SUB_ID} RETURNING sub_id"
+            ),
             &[&email, &Timestamp(now)],
         )
         .await?; // ids inserted by hand are passed over
@@ -115,7 +137,7 @@ async fn identify(client: &Client, email: &str, now: Micros) -> Result<(Sender, 
 }
 
 /// Holds this e-mail until the transaction ends.
-async fn lock_email(client: &Client, email: &str) -> Result<(), Fault> {
+pub(super) async fn lock_email(client: &Client, email: &str) -> Result<(), Fault> {
     client
         .execute(
             "SELECT pg_advisory_xact_lock($1::int, hashtext(lower($2::text COLLATE \"C\")))",

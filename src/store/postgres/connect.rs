@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_postgres::{
     Client, Config, Error, SimpleQueryMessage,
     config::{Host, SslMode, TargetSessionAttrs},
+    tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -45,6 +46,12 @@ const SESSION: &str = "
     SELECT current_setting('fsync'), current_setting('full_page_writes'),
            current_setting('server_version_num')::int >= 130000 AS supported,
            (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit')";
+
+/// The half of a connection that moves its bytes.
+pub(super) type Driven = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
 
 /// Makes connections, all alike.
 pub(super) struct Dialer {
@@ -92,14 +99,19 @@ impl Dialer {
 
     /// Opens a connection outside of the pool; whoever holds it must [`drive`] it.
     pub(super) async fn dial(&self) -> Result<(Client, Wire), StoreError> {
-        let connected = timeout(CONNECT_DEADLINE, self.config.connect(self.tls.clone())).await;
-        let (client, connection) =
-            connected.map_err(|_| self.silent())?.map_err(|error| explain(&error, &self.target))?;
+        let (client, connection) = self.connect().await?;
         let mut wire: Wire = Box::pin(connection);
         drive(&mut wire, async { Ok(self.set_up(&client).await?) })
             .await
             .map_err(|fault: Fault| fault.explain(&self.target))?;
         Ok((client, wire))
+    }
+
+    /// A connection as it comes, for a caller who drives it: nothing happens on `client`
+    /// while nobody polls the other half.
+    pub(super) async fn connect(&self) -> Result<(Client, Driven), StoreError> {
+        let connected = timeout(CONNECT_DEADLINE, self.config.connect(self.tls.clone())).await;
+        connected.map_err(|_| self.silent())?.map_err(|error| explain(&error, &self.target))
     }
 
     /// A pool of at most `size` connections; each is set up when it is first taken.

@@ -3,22 +3,31 @@
 //!
 //! `connect` makes connections and settles their sessions, `tls` says whom to trust, `checkout`
 //! lends from the pool; `sqlstate` says what an error means, `fault` carries it; `migrate` and
-//! `partition` keep the schema; `lane`, `confirm` and `pubs` are the work.
+//! `partition` keep the schema; `lane`, `confirm`, `pubs`, `subs`, `conflicts` and `acme` are the work;
+//! `hear` listens to other nodes.
 
+mod acme;
 mod checkout;
 mod confirm;
+mod conflicts;
 mod connect;
 mod fault;
+mod hear;
 mod lane;
 mod migrate;
 mod partition;
+mod people;
 mod pubs;
 mod sqlstate;
+mod subs;
 mod time;
 mod tls;
 
-use super::{Confirmed, Lane, Micros, Pub, Store, StoreError};
-use crate::protocol::{confo, packet::PubRef};
+use super::{Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window};
+use crate::{
+    acme::Cache,
+    protocol::{confo, packet::PubRef},
+};
 use async_trait::async_trait;
 use checkout::Checkout;
 use connect::Dialer;
@@ -78,7 +87,11 @@ pub struct Postgres {
     dialer: Arc<Dialer>,
     pool: Pool,
     max_connections: usize,
-    lanes: AtomicUsize,
+    /// Connections outside of the pool.
+    own: AtomicUsize,
+    /// Of its own, because whoever asks whether the database is up must not wait in a queue.
+    watch: Pool,
+    bell: Arc<Bell>,
 }
 
 impl Postgres {
@@ -90,7 +103,17 @@ impl Postgres {
         let max_connections = options.max_connections.max(1);
         let dialer = Arc::new(Dialer::new(options)?);
         let pool = dialer.pool(max_connections)?;
-        Ok(Self { dialer, pool, max_connections, lanes: AtomicUsize::new(0) })
+        let watch = dialer.pool(1)?;
+        let this =
+            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default() };
+        this.set_aside(); // the watch's
+        Ok(this)
+    }
+
+    /// Leaves one connection less to the pool, and always one.
+    fn set_aside(&self) {
+        let own = self.own.fetch_add(1, Ordering::Relaxed) + 1;
+        self.pool.resize(self.max_connections.saturating_sub(own).max(1));
     }
 
     async fn client(&self) -> Result<Checkout, StoreError> {
@@ -106,19 +129,34 @@ impl Postgres {
         attempt < ATTEMPTS && (fault.is_collision() || fault.is_read_only() && attempt == 1)
     }
 
+    /// Asks on the watch's own connection.
+    async fn watch(&self, sql: &str) -> Result<(), StoreError> {
+        let client = self.dialer.take(&self.watch).await?;
+        let asked = client.simple_query(sql).await;
+        asked.map_err(|error| Fault::from(error).explain(self.dialer.target()))?;
+        client.give_back();
+        Ok(())
+    }
+
     /// Runs a call under its deadline and puts its failure into the store's words.
     async fn within<T>(
         &self,
         limit: Duration,
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, StoreError> {
-        let target = self.dialer.target();
-        match timeout(limit, call).await {
-            Ok(result) => result.map_err(|fault| fault.explain(target)),
-            Err(_) => {
-                Err(StoreError::Unavailable(format!("{target}: no answer within {} s", limit.as_secs())))
-            }
-        }
+        within(&self.dialer, limit, call).await
+    }
+}
+
+async fn within<T>(
+    dialer: &Dialer,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T, StoreError> {
+    let target = dialer.target();
+    match timeout(limit, call).await {
+        Ok(result) => result.map_err(|fault| fault.explain(target)),
+        Err(_) => Err(StoreError::Busy(format!("{target}: no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -163,23 +201,11 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.within(CALL_DEADLINE, async {
-            let client = self.client().await?;
-            client.simple_query("SELECT 1").await?;
-            client.give_back();
-            Ok(())
-        })
-        .await
+        self.watch("SELECT 1").await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.within(CALL_DEADLINE, async {
-            let client = self.client().await?;
-            client.simple_query(PROBE).await?;
-            client.give_back();
-            Ok(())
-        })
-        .await
+        self.watch(PROBE).await
     }
 
     async fn find_pub(&self, device: PubRef) -> Result<Option<Pub>, StoreError> {
@@ -225,8 +251,7 @@ impl Store for Postgres {
     }
 
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
-        let lanes = self.lanes.fetch_add(1, Ordering::Relaxed) + 1;
-        self.pool.resize(self.max_connections.saturating_sub(lanes).max(1));
+        self.set_aside();
         Box::new(lane::PostgresLane::new(Arc::clone(&self.dialer), node, lane))
     }
 
@@ -235,11 +260,11 @@ impl Store for Postgres {
         confirmation: &confo::Confirmation,
         now: Micros,
     ) -> Result<Confirmed, StoreError> {
-        self.within(CALL_DEADLINE, async {
+        let stored = self.within(CALL_DEADLINE, async {
             let mut attempt = 1;
             loop {
                 let mut client = self.client().await?;
-                match confirm::confirm(&mut client, confirmation, now).await {
+                match confirm::confirm(&mut client, confirmation, now, self.bell.origin()).await {
                     Err(fault) if self.tries_again(&fault, attempt) => attempt += 1,
                     Err(fault) => return Err(fault),
                     Ok(confirmed) => {
@@ -248,21 +273,46 @@ impl Store for Postgres {
                     }
                 }
             }
-        })
-        .await
+        });
+        let (stored, announced) = stored.await?;
+        self.bell.ring(announced);
+        Ok(stored)
     }
 
     async fn find_confirmation(
         &self,
         query: &confo::Query,
-        since: Micros,
+        window: Window,
     ) -> Result<Option<Confirmed>, StoreError> {
         self.within(CALL_DEADLINE, async {
             let client = self.client().await?;
-            let found = confirm::find(&client, query, since).await?;
+            let found = confirm::find(&client, query, window).await?;
             client.give_back();
             Ok(found)
         })
         .await
+    }
+
+    async fn last_confirmation(&self, query: &confo::Query) -> Result<i64, StoreError> {
+        self.within(CALL_DEADLINE, async {
+            let client = self.client().await?;
+            let last = confirm::last(&client, query).await?;
+            client.give_back();
+            Ok(last)
+        })
+        .await
+    }
+
+    fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    async fn hear(&self) {
+        self.set_aside();
+        hear::run(&self.dialer, &self.bell).await;
+    }
+
+    fn acme_cache(&self, name: String, sealer: Sealer) -> Option<Arc<dyn Cache>> {
+        Some(Arc::new(acme::SharedCache::new(Arc::clone(&self.dialer), self.pool.clone(), name, sealer)))
     }
 }
