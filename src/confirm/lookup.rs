@@ -166,7 +166,7 @@ impl Lookup {
 
     fn failed(&self, error: &StoreError) -> Refusal {
         events::store_failed(&self.health, &self.metrics, "find a confirmation", error);
-        Refusal::Unavailable
+        error.refusal()
     }
 }
 

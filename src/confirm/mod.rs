@@ -5,4 +5,4 @@ pub mod rules;
 mod session;
 
 pub use lookup::Lookup;
-pub use session::{ConfirmRoom, ConfirmService, NOT_FOUND, answer};
+pub use session::{ConfirmRoom, ConfirmService, NOT_FOUND, TURNS, answer};

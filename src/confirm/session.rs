@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The port's name in logs and metrics.
@@ -20,6 +22,13 @@ const PORT: &str = "confirm";
 
 /// What the app gets when nothing was confirmed (yet).
 pub const NOT_FOUND: &str = "Not found";
+
+/// Confirmations under way at a time. Those of one hash wait for each other in the database,
+/// each on a connection of the pool; meters that are not known yet need some of those too.
+pub const TURNS: usize = 2;
+
+/// How long a confirmation waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all connections of the confirm port share.
 pub struct ConfirmService {
@@ -29,6 +38,8 @@ pub struct ConfirmService {
     pub lookup: Arc<Lookup>,
     /// `[confirm] reply`.
     pub reply: String,
+    /// Held by each confirmation under way: [`TURNS`].
+    pub turns: Semaphore,
     /// Whether the store can be asked at all.
     pub health: Arc<Health>,
     /// Counters.
@@ -92,9 +103,11 @@ impl ConfirmService {
         if !self.health.store_is_up() {
             return Err(Refusal::Unavailable);
         }
+        let turn = timeout(TURN_TIMEOUT, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(Refusal::Busy) };
         let stored = self.store.confirm(confirmation, now()).await.map_err(|error| {
             events::store_failed(&self.health, &self.metrics, "store a confirmation", &error);
-            Refusal::Unavailable
+            error.refusal()
         })?;
         events::confirmed(&self.metrics, &stored);
         Ok(self.reply.clone())

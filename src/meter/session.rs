@@ -109,7 +109,7 @@ impl MeterRoom {
         }
         let failed = |error: StoreError| {
             events::store_failed(&service.health, &service.metrics, "find a device", &error);
-            refusal_of(&error)
+            error.refusal()
         };
         match service.store.find_pub(device).await.map_err(failed) {
             Err(Refusal::Unavailable) => return self.promise(device),
@@ -255,10 +255,6 @@ impl Room for MeterRoom {
     fn tally(&self) -> Tally {
         self.tally
     }
-}
-
-fn refusal_of(error: &StoreError) -> Refusal {
-    if matches!(error, StoreError::Busy(_)) { Refusal::Busy } else { Refusal::Unavailable }
 }
 
 /// `None` when all that the line gives is this device's.

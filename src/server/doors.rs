@@ -4,7 +4,7 @@ use super::ServeError;
 use super::connection::{Door, Service};
 use crate::api::ApiService;
 use crate::config::{self, Config, IpNet, UnknownId};
-use crate::confirm::{ConfirmService, Lookup};
+use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -214,6 +215,7 @@ impl Rooms {
             store: Arc::clone(store),
             lookup: Arc::clone(&lookup),
             reply: config.confirm.reply.clone(),
+            turns: Semaphore::new(TURNS),
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };

@@ -1,5 +1,7 @@
 //! What can go wrong with a database, by what the caller must do about it.
 
+use crate::protocol::reply::Refusal;
+
 /// A failure of the store. Messages name the object and what to do; never a password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -29,6 +31,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What a device is told; the operator reads the rest in the log.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        if matches!(self, Self::Busy(_)) { Refusal::Busy } else { Refusal::Unavailable }
+    }
+
     /// Whether the same call may succeed later without anyone acting.
     #[must_use]
     pub fn is_transient(&self) -> bool {

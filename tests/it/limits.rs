@@ -23,9 +23,29 @@ on_both_stores![
     a_reset_within_a_line_disturbs_nobody,
     connections_beyond_the_limit_wait_until_one_ends,
     connections_of_one_address_are_limited,
+    a_crowd_that_confirms_one_hash_does_not_stop_the_meters,
 ];
 
 const LINE: &str = r#"{"id":17,"status":true,"voltage":231.4}"#;
+
+/// They wait for each other in the database; that is no reason to refuse anybody else.
+fn a_crowd_that_confirms_one_hash_does_not_stop_the_meters(engine: Engine) {
+    let site = Site::new(engine);
+    let server = site.start_with_device();
+    let mut meter = server.meter();
+    let burst = "{\"deviceName\":\"a\",\"ssid\":\"b\",\"hash\":5}\n".repeat(20);
+    let crowd: Vec<Client> = (0..100)
+        .map(|_| {
+            let mut client = server.confirm();
+            client.send_raw(burst.as_bytes());
+            client
+        })
+        .collect();
+    for _ in 0..200 {
+        meter.thanked(LINE);
+    }
+    drop(crowd);
+}
 
 fn silent_connections_do_not_disturb_the_others(engine: Engine) {
     let site = Site::with(engine, "[limits]\nmax_connections_per_ip = 5000\nhandshake_timeout = 300");

@@ -23,6 +23,7 @@ on_both_stores![
     extra_ends_at_8_kb_and_32_levels,
     an_unknown_id_is_refused,
     an_unknown_id_is_created_when_configured,
+    an_unknown_id_beside_a_known_hash_is_no_new_device,
     creating_ids_is_capped,
     the_reply_can_be_changed,
     a_device_added_beside_the_server_is_known_at_once,
@@ -273,6 +274,19 @@ fn an_unknown_id_is_refused(engine: Engine) {
     );
     assert_eq!(site.packets(), []);
     assert_eq!(site.pubs(), []);
+}
+
+fn an_unknown_id_beside_a_known_hash_is_no_new_device(engine: Engine) {
+    let site = Site::with(engine, "[meter]\nunknown_id = \"create\"");
+    let server = site.start();
+    site.run(&["pub", "add", "--id", "1", "--hash", "5"]).succeeded();
+    let mut meter = server.meter();
+    for _ in 0..2 {
+        let reason = meter.refused(r#"{"id":17,"hash":5,"status":true}"#);
+        assert!(reason.contains("id 17 and hash 5 are not the same device"), "{reason}");
+    }
+    assert!(site.packets().is_empty(), "nothing is stored under the hash's device");
+    meter.thanked(r#"{"id":1,"hash":5,"status":true}"#);
 }
 
 fn an_unknown_id_is_created_when_configured(engine: Engine) {
