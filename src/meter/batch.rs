@@ -1,13 +1,14 @@
-//! Group commit: rows queue, a writer lane commits what is waiting, the replies follow.
+//! Group commit: rows queue, a writer lane (`writer`) commits what is waiting, the replies follow.
 //!
-//! A lane never sleeps to wait for more: the commit under way is the wait. A full queue is
-//! backpressure: the session that cannot enqueue does not read on.
+//! A full queue is backpressure: the session that cannot enqueue does not read on.
 
-use crate::ops::events;
+use super::spool::Spool;
+use super::writer::Writer;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply::Refusal;
-use crate::store::{Lane, Outcome, PacketRow, Store};
+use crate::store::spool::Spooled;
+use crate::store::{Outcome, PacketRow, Store, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -20,123 +21,80 @@ const QUEUED_BURSTS: usize = 4096;
 /// What became of one row: an outcome that is durable, or nothing was stored.
 pub type Verdict = Result<Outcome, Refusal>;
 
-struct Burst {
-    rows: Vec<PacketRow>,
-    verdicts: oneshot::Sender<Vec<Verdict>>,
+/// What one session has read, on its way to a lane.
+pub(super) struct Burst {
+    pub(super) rows: Vec<PacketRow>,
+    /// Packets for the spool alone: their devices are still to be made.
+    pub(super) strangers: Vec<Spooled>,
+    /// One for each row, then one for each stranger.
+    pub(super) verdicts: oneshot::Sender<Vec<Verdict>>,
+}
+
+/// What all lanes of a server have in common.
+#[derive(Clone)]
+pub struct Lanes {
+    /// How many.
+    pub count: u16,
+    /// This server's name in `ingest`.
+    pub node: i64,
+    /// Most rows in one commit.
+    pub max_rows: usize,
+    /// Where rows go while the store is away, and batches that it left unsettled there.
+    pub spool: Option<(Arc<Spool>, Vec<Ticket>)>,
+    /// Whether the store can be asked.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The way from sessions into the store's lanes. Dropping it ends the lanes once they are empty.
 pub struct Batcher {
     lanes: Vec<mpsc::Sender<Burst>>,
     next: AtomicUsize,
+    metrics: Arc<Metrics>,
 }
 
 /// A session's place in one lane, so that the rows of one connection keep their order.
 #[derive(Clone)]
 pub struct LaneHandle {
     sender: mpsc::Sender<Burst>,
+    metrics: Arc<Metrics>,
 }
 
 impl Batcher {
-    /// Starts `lanes` writers on `store`; they end when the batcher and every handle are dropped.
-    /// `node` names this server's batch numbers, `max_rows` bounds one commit.
-    pub fn start(
-        store: &dyn Store,
-        node: i64,
-        lanes: u16,
-        max_rows: usize,
-        health: &Arc<Health>,
-        metrics: &Arc<Metrics>,
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
-        let lanes = (0..lanes)
-            .map(|number| {
-                let (sender, bursts) = mpsc::channel(QUEUED_BURSTS);
-                let writer = Writer {
-                    lane: store.lane(node, i32::from(number)),
-                    bursts,
-                    max_rows,
-                    health: Arc::clone(health),
-                    metrics: Arc::clone(metrics),
-                };
-                tasks.spawn(writer.run());
-                sender
-            })
-            .collect();
-        Self { lanes, next: AtomicUsize::new(0) }
+    /// Starts writers on `store`; they end when the batcher and every handle are dropped.
+    pub fn start(store: &dyn Store, lanes: &Lanes, tasks: &mut JoinSet<()>) -> Self {
+        let metrics = Arc::clone(&lanes.metrics);
+        let start = |number: u16| {
+            let (sender, bursts) = mpsc::channel(QUEUED_BURSTS);
+            let number = i32::from(number);
+            tasks.spawn(Writer::new(store.lane(lanes.node, number), number, bursts, lanes).run());
+            sender
+        };
+        Self { lanes: (0..lanes.count).map(start).collect(), next: AtomicUsize::new(0), metrics }
     }
 
     /// Gives a connection its lane.
     pub fn handle(&self) -> LaneHandle {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        LaneHandle { sender: self.lanes[turn % self.lanes.len()].clone() }
+        let sender = self.lanes[turn % self.lanes.len()].clone();
+        LaneHandle { sender, metrics: Arc::clone(&self.metrics) }
     }
 }
 
 impl LaneHandle {
-    /// Returns one verdict per row, in order, after the commit. Waits while the queue is full.
-    pub async fn write(&self, rows: Vec<PacketRow>) -> Vec<Verdict> {
-        let count = rows.len();
+    /// Returns one verdict per row and then one per stranger, in order, after the commit. Waits
+    /// while the queue is full.
+    pub async fn write(&self, rows: Vec<PacketRow>, strangers: Vec<Spooled>) -> Vec<Verdict> {
+        let count = rows.len() + strangers.len();
+        let _queued = self.metrics.stored.queued(count);
         let (verdicts, answer) = oneshot::channel();
-        if self.sender.send(Burst { rows, verdicts }).await.is_ok()
+        if self.sender.send(Burst { rows, strangers, verdicts }).await.is_ok()
             && let Ok(verdicts) = answer.await
         {
             return verdicts;
         }
         // The lane is gone: only while the process ends. Nothing was promised.
         vec![Err(Refusal::Unavailable); count]
-    }
-}
-
-struct Writer {
-    lane: Box<dyn Lane>,
-    bursts: mpsc::Receiver<Burst>,
-    max_rows: usize,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-}
-
-impl Writer {
-    async fn run(mut self) {
-        let mut waiting = Vec::new();
-        while let Some(first) = self.bursts.recv().await {
-            let mut rows = first.rows.len();
-            waiting.push((first.rows.len(), first.verdicts));
-            let mut batch = first.rows;
-            while rows < self.max_rows
-                && let Ok(burst) = self.bursts.try_recv()
-            {
-                rows += burst.rows.len();
-                waiting.push((burst.rows.len(), burst.verdicts));
-                batch.extend(burst.rows);
-            }
-            let mut verdicts = self.commit(&batch).await.into_iter();
-            for (count, sender) in waiting.drain(..) {
-                // A session that is gone needs no reply; its rows are stored all the same.
-                let _gone = sender.send(verdicts.by_ref().take(count).collect());
-            }
-        }
-    }
-
-    async fn commit(&mut self, batch: &[PacketRow]) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(batch.len());
-        for rows in batch.chunks(self.max_rows) {
-            // Down since this was queued: each batch would meet its own deadline in vain.
-            if !self.health.store_is_up() {
-                verdicts.extend(rows.iter().map(|_| Err(Refusal::Unavailable)));
-                continue;
-            }
-            match self.lane.write(rows).await {
-                Ok(outcomes) => {
-                    self.metrics.batch_rows.observe(rows.len());
-                    verdicts.extend(outcomes.into_iter().map(Ok));
-                }
-                Err(error) => {
-                    events::store_failed(&self.health, &self.metrics, "store a batch", &error);
-                    verdicts.extend(rows.iter().map(|_| Err(Refusal::Unavailable)));
-                }
-            }
-        }
-        verdicts
     }
 }

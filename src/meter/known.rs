@@ -18,6 +18,9 @@ pub struct Known {
 struct Maps {
     hash_of: HashMap<i64, Option<i64>>,
     id_of: HashMap<i64, i64>,
+    /// What came (with its hash) and went since it was last written down; kept only if someone
+    /// writes it down.
+    changes: Option<HashMap<i64, Option<Option<i64>>>>,
 }
 
 impl Known {
@@ -35,7 +38,12 @@ impl Known {
     /// Remembers a device the store has shown.
     pub fn insert(&self, found: &Pub) {
         let mut maps = self.write();
-        maps.hash_of.insert(found.pub_id, found.hash);
+        let before = maps.hash_of.insert(found.pub_id, found.hash);
+        if before != Some(found.hash)
+            && let Some(changes) = &mut maps.changes
+        {
+            changes.insert(found.pub_id, Some(found.hash));
+        }
         if let Some(hash) = found.hash {
             maps.id_of.insert(hash, found.pub_id);
         }
@@ -46,6 +54,34 @@ impl Known {
         let mut maps = self.write();
         if let Some(Some(hash)) = maps.hash_of.remove(&pub_id) {
             maps.id_of.remove(&hash);
+        }
+        if let Some(changes) = &mut maps.changes {
+            changes.insert(pub_id, None);
+        }
+    }
+
+    /// Takes in what an earlier process wrote down, and notes changes from now on.
+    pub fn recall(&self, devices: Vec<(i64, Option<i64>)>) {
+        let mut maps = self.write();
+        maps.id_of.extend(devices.iter().filter_map(|(id, hash)| Some(((*hash)?, *id))));
+        maps.hash_of.extend(devices);
+        maps.changes.get_or_insert_default();
+    }
+
+    /// What changed since the last call: (`pub_id`, hash of one that exists).
+    pub fn changes(&self) -> Vec<(i64, Option<Option<i64>>)> {
+        if self.read().changes.as_ref().is_none_or(HashMap::is_empty) {
+            return Vec::new();
+        }
+        self.write().changes.as_mut().map_or_else(Vec::new, |changes| changes.drain().collect())
+    }
+
+    /// These changes could not be written down; later ones go before them.
+    pub fn not_kept(&self, lost: Vec<(i64, Option<Option<i64>>)>) {
+        if let Some(changes) = &mut self.write().changes {
+            for (pub_id, change) in lost {
+                changes.entry(pub_id).or_insert(change);
+            }
         }
     }
 

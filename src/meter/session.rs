@@ -3,12 +3,14 @@
 use super::admit::Creation;
 use super::batch::{Batcher, LaneHandle, Verdict};
 use super::known::Known;
+use super::spool::Spool;
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::packet::{self, Packet, PubRef};
 use crate::protocol::reply::{self, Refusal};
 use crate::session::{Room, Tally};
+use crate::store::spool::Spooled;
 use crate::store::{Micros, Outcome, PacketRow, Store, StoreError, now};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +25,9 @@ pub struct MeterService {
     /// Where rows are committed.
     pub batcher: Batcher,
     /// Devices met before.
-    pub known: Known,
+    pub known: Arc<Known>,
+    /// Where packets wait while the store is away.
+    pub spool: Option<Arc<Spool>>,
     /// What happens to unknown ones.
     pub creation: Creation,
     /// `[meter] reply`.
@@ -41,6 +45,16 @@ enum Slot {
     Unresolved(Box<Packet>),
     /// The next row of the burst.
     Row(Asked),
+    /// The next stranger of the burst: its device is made at drain.
+    Stranger(Asked),
+}
+
+/// What the store says of a device.
+enum Found {
+    /// Its (`pub_id`, `hash`).
+    Known(i64, Option<i64>),
+    /// Nothing, it is away: to be made when it is back.
+    ToBeMade,
 }
 
 /// How the line named its device and reading, for the words of a refusal.
@@ -58,6 +72,7 @@ pub struct MeterRoom {
     peer: IpAddr,
     slots: Vec<Slot>,
     rows: Vec<PacketRow>,
+    strangers: Vec<Spooled>,
     tally: Tally,
 }
 
@@ -65,7 +80,15 @@ impl MeterRoom {
     /// Opens the room for a connection from `peer`.
     pub fn new(service: Arc<MeterService>, peer: IpAddr) -> Self {
         let lane = service.batcher.handle();
-        Self { service, lane, peer, slots: Vec::new(), rows: Vec::new(), tally: Tally::default() }
+        Self {
+            service,
+            lane,
+            peer,
+            slots: Vec::new(),
+            rows: Vec::new(),
+            strangers: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     fn accept(&mut self, packet: Packet, (pub_id, hash): (i64, Option<i64>), now: Micros) -> Slot {
@@ -79,30 +102,59 @@ impl MeterRoom {
     }
 
     /// Finds or makes the device of a packet that is not known here.
-    async fn resolve(&self, device: PubRef) -> Result<(i64, Option<i64>), Refusal> {
-        if !self.service.health.store_is_up() {
-            return Err(Refusal::Unavailable);
-        }
+    async fn resolve(&self, device: PubRef) -> Result<Found, Refusal> {
         let service = &self.service;
-        let unavailable = |error: StoreError| {
+        if !service.health.store_is_up() {
+            return self.promise(device);
+        }
+        let failed = |error: StoreError| {
             events::store_failed(&service.health, &service.metrics, "find a device", &error);
             error.refusal()
         };
-        if let Some(found) = service.store.find_pub(device).await.map_err(unavailable)? {
-            service.known.insert(&found);
-            return Ok((found.pub_id, found.hash));
+        match service.store.find_pub(device).await.map_err(failed) {
+            Err(Refusal::Unavailable) => return self.promise(device),
+            Err(refusal) => return Err(refusal),
+            Ok(Some(found)) => {
+                service.known.insert(&found);
+                return Ok(Found::Known(found.pub_id, found.hash));
+            }
+            Ok(None) => {}
         }
         match service.creation.admit(self.peer) {
             None => Err(unknown(device)),
             Some(false) => Err(Refusal::TooManyNew),
             Some(true) => {
                 // Somebody else may have made it meanwhile; then it is theirs and as good.
-                let made = service.store.add_pub(device).await.map_err(unavailable)?;
-                let made = made.unwrap_or_else(|taken| taken);
+                let made = service.store.add_pub(device).await.map_err(failed);
+                let made = made?.unwrap_or_else(|taken| taken);
                 service.known.insert(&made);
-                Ok((made.pub_id, made.hash))
+                Ok(Found::Known(made.pub_id, made.hash))
             }
         }
+    }
+
+    /// The store cannot be asked: with a spool, and if strangers may make themselves, the device
+    /// will be made.
+    fn promise(&self, device: PubRef) -> Result<Found, Refusal> {
+        let Some(spool) = &self.service.spool else { return Err(Refusal::Unavailable) };
+        if spool.has_promised(device) {
+            return Ok(Found::ToBeMade);
+        }
+        match self.service.creation.admit(self.peer) {
+            None => Err(Refusal::Unavailable),
+            Some(false) => Err(Refusal::TooManyNew),
+            Some(true) => {
+                spool.promise(device, true);
+                Ok(Found::ToBeMade)
+            }
+        }
+    }
+
+    fn take_stranger(&mut self, packet: Packet, now: Micros) -> Slot {
+        let make = packet.device;
+        let slot = Slot::Stranger(Asked { device: make, pub_id: 0, seq: packet.seq });
+        self.strangers.push(Spooled { row: row(packet, 0, now), make });
+        slot
     }
 
     /// Asks the store for every device that was not known, in the order of the lines.
@@ -115,24 +167,25 @@ impl MeterRoom {
         for slot in std::mem::take(&mut self.slots) {
             let slot = match slot {
                 Slot::Unresolved(packet) => match self.resolve(packet.device).await {
-                    Ok(found) => self.accept(*packet, found, now()),
+                    Ok(Found::Known(id, hash)) => self.accept(*packet, (id, hash), now()),
+                    Ok(Found::ToBeMade) => self.take_stranger(*packet, now()),
                     Err(refusal) => Slot::Refused(refusal),
                 },
                 Slot::Row(asked) => {
                     self.rows.extend(known_rows.next());
                     Slot::Row(asked)
                 }
-                refused @ Slot::Refused(_) => refused,
+                settled @ (Slot::Refused(_) | Slot::Stranger(_)) => settled,
             };
             self.slots.push(slot);
         }
     }
 
-    fn reply(&mut self, slot: Slot, verdicts: &mut impl Iterator<Item = Verdict>, out: &mut Vec<u8>) {
+    fn reply(&mut self, slot: Slot, verdict: Option<Verdict>, out: &mut Vec<u8>) {
         let refusal = match slot {
             Slot::Refused(refusal) => refusal,
             Slot::Unresolved(_) => Refusal::Unavailable,
-            Slot::Row(asked) => match verdicts.next().unwrap_or(Err(Refusal::Unavailable)) {
+            Slot::Row(asked) | Slot::Stranger(asked) => match verdict.unwrap_or(Err(Refusal::Unavailable)) {
                 Ok(Outcome::Stored) => {
                     self.tally.thanked += 1;
                     return reply::push_line(out, &self.service.thanks);
@@ -175,18 +228,26 @@ impl Room for MeterRoom {
 
     async fn settle(&mut self, out: &mut Vec<u8>) {
         self.resolve_all().await;
-        let rows = std::mem::take(&mut self.rows);
-        let verdicts = if rows.is_empty() {
+        let (rows, strangers) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.strangers));
+        let count = rows.len();
+        let verdicts = if count + strangers.len() == 0 {
             Vec::new()
-        } else if self.service.health.store_is_up() {
-            self.lane.write(rows).await
+        } else if self.service.spool.is_some() || self.service.health.store_is_up() {
+            self.lane.write(rows, strangers).await
         } else {
-            vec![Err(Refusal::Unavailable); rows.len()]
+            vec![Err(Refusal::Unavailable); count]
         };
+        let mut verdicts = verdicts;
+        let mut others = verdicts.split_off(count.min(verdicts.len())).into_iter();
         let mut verdicts = verdicts.into_iter();
         let thanked_before = self.tally.thanked;
         for slot in std::mem::take(&mut self.slots) {
-            self.reply(slot, &mut verdicts, out);
+            let verdict = match slot {
+                Slot::Row(_) => verdicts.next(),
+                Slot::Stranger(_) => others.next(),
+                Slot::Refused(_) | Slot::Unresolved(_) => None,
+            };
+            self.reply(slot, verdict, out);
         }
         events::lines_thanked(&self.service.metrics, PORT, self.tally.thanked - thanked_before);
     }

@@ -179,6 +179,61 @@ pub fn store_failed(health: &Health, metrics: &Metrics, what: &str, error: &Stor
     }
 }
 
+/// Packets went to the spool instead of the store.
+pub fn spooled(metrics: &Metrics, packets: u64) {
+    metrics.stored.spooled.inc_by(packets);
+    if metrics.once_a_minute("spooled") {
+        log::warn!("packets go to the spool: the database is away or too slow");
+    }
+}
+
+/// Packets were refused because the spool is at its bound.
+pub fn spool_is_full(metrics: &Metrics) {
+    if metrics.once_a_minute("spool is full") {
+        log::error!("the spool is full ([spool] max_bytes): packets are refused until the database is back");
+    }
+}
+
+/// The spool's own file failed.
+pub fn spool_failed(metrics: &Metrics, error: &StoreError) {
+    metrics.stored.spool_errors.inc();
+    if metrics.once_a_minute("spool failed") {
+        log::error!("the spool: {error}");
+    } else {
+        log::debug!("the spool: {error}");
+    }
+}
+
+/// Packets left the spool; `left` wait still.
+pub fn drained(metrics: &Metrics, packets: u64, left: u64) {
+    metrics.stored.drained.inc_by(packets);
+    if left == 0 {
+        log::info!("the spool is empty again");
+    } else if metrics.once_a_minute("drained") {
+        log::info!("the spool is being drained, {left} packets wait");
+    }
+}
+
+/// Packets that were thanked are in `rejected` now: someone must look.
+pub fn rejected(metrics: &Metrics, packets: u64) {
+    if packets > 0 {
+        metrics.stored.rejected.inc_by(packets);
+        log::error!("{packets} packets of the spool were refused by the database: see the table rejected");
+    }
+}
+
+/// The drain failed and begins again.
+pub fn drain_failed(metrics: &Metrics, error: &StoreError) {
+    count_store_error(metrics, error);
+    if error.is_transient() && !metrics.once_a_minute("drain failed") {
+        log::debug!("could not drain the spool: {error}");
+    } else if error.is_transient() {
+        log::warn!("could not drain the spool, trying again: {error}");
+    } else if metrics.once_a_minute("drain refused") {
+        log::error!("could not drain the spool, trying again: {error}");
+    }
+}
+
 /// The store answers, or answers again.
 pub fn store_is_up(metrics: &Metrics) {
     metrics.store_up.set(1);
@@ -192,6 +247,13 @@ pub fn store_is_down(metrics: &Metrics, error: &StoreError) {
     if error.is_transient() {
         log::warn!("{error}; trying again every second");
     } else {
+        log::error!("{error}; trying again every second");
+    }
+}
+
+/// The store is away still. What time does not heal is said again and again.
+pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
+    if !error.is_transient() && metrics.once_a_minute("store stays down") {
         log::error!("{error}; trying again every second");
     }
 }

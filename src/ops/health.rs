@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Health {
     listening: AtomicBool,
     store: AtomicBool,
+    spool: AtomicBool,
     certificate_missing: AtomicBool,
 }
 
@@ -38,12 +39,17 @@ impl Health {
         self.store.load(Ordering::Acquire)
     }
 
-    /// `None` when ready, else the first reason why not.
+    /// There is a spool, and it has room.
+    pub fn set_spool(&self, has_room: bool) {
+        self.spool.store(has_room, Ordering::Release);
+    }
+
+    /// `None` when ready (packets can be thanked, if only into the spool), else the first reason why not.
     pub fn not_ready(&self) -> Option<&'static str> {
         if !self.listening.load(Ordering::Acquire) {
             Some("not listening")
-        } else if !self.store_is_up() {
-            Some("database unavailable")
+        } else if !self.store_is_up() && !self.spool.load(Ordering::Acquire) {
+            Some("database unavailable, and no room in a spool")
         } else if self.certificate_missing.load(Ordering::Acquire) {
             Some("no valid certificate from the CA yet")
         } else {

@@ -1,12 +1,12 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
 use super::handshakes::Handshakes;
+use super::stored::Stored;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::num::NonZeroU32;
 
@@ -57,17 +57,6 @@ pub struct HandshakeLabel {
     pub outcome: &'static str,
 }
 
-/// A histogram of counts (rows), built for up to a few thousand.
-#[derive(Clone, Debug)]
-pub struct Rows(Histogram);
-
-impl Rows {
-    /// Adds one observation.
-    pub fn observe(&self, rows: usize) {
-        self.0.observe(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
-    }
-}
-
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -93,8 +82,8 @@ pub struct Metrics {
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
     pub held: Gauge,
-    /// Rows per commit.
-    pub batch_rows: Rows,
+    /// Queue, commits, spool.
+    pub stored: Stored,
     /// Failed calls to the store.
     pub store_errors: Family<ReasonLabel, Counter>,
     /// 1 while the database answers.
@@ -132,13 +121,7 @@ impl Default for Metrics {
         );
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
-        let batch_rows = Histogram::new(exponential_buckets(1.0, 4.0, 7));
-        registry.register_with_unit(
-            "batch",
-            "Rows per commit",
-            Unit::Other("rows".into()),
-            batch_rows.clone(),
-        );
+        let stored = Stored::register(&mut registry);
         let store_errors = Family::default();
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
         let store_up = Gauge::default();
@@ -170,7 +153,7 @@ impl Default for Metrics {
             requests,
             confirmations,
             held,
-            batch_rows: Rows(batch_rows),
+            stored,
             store_errors,
             store_up,
             certificate_expiry,

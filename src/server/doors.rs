@@ -5,11 +5,11 @@ use super::connection::{Door, Service};
 use crate::api::ApiService;
 use crate::config::{self, Config, IpNet, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
-use crate::meter::{Batcher, Creation, Known, MeterService};
+use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Store, Ticket};
 use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +26,24 @@ const EMBEDDED_LANES: u16 = 1;
 
 /// What the API port offers in ALPN, the best first.
 const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// The writer lanes of the configured store.
+pub(super) fn lanes(
+    config: &Config,
+    node: i64,
+    spool: Option<(Arc<Spool>, Vec<Ticket>)>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Lanes {
+    Lanes {
+        count: if config.database.url.is_some() { POSTGRES_LANES } else { EMBEDDED_LANES },
+        node,
+        max_rows: config.database.batch_max_rows,
+        spool,
+        health: Arc::clone(health),
+        metrics: Arc::clone(metrics),
+    }
+}
 
 /// Everything that listens, and its addresses as bound.
 pub(super) struct Bound {
@@ -168,19 +186,17 @@ impl Rooms {
     pub(super) fn build(
         config: &Config,
         store: &Arc<dyn Store>,
-        node: i64,
-        health: &Arc<Health>,
-        metrics: &Arc<Metrics>,
+        known: &Arc<Known>,
+        lanes: &Lanes,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
-        let lanes = if config.database.url.is_some() { POSTGRES_LANES } else { EMBEDDED_LANES };
-        let batcher =
-            Batcher::start(&**store, node, lanes, config.database.batch_max_rows, health, metrics, tasks);
+        let Lanes { health, metrics, .. } = lanes;
         let meter = MeterService {
             store: Arc::clone(store),
-            batcher,
-            known: Known::default(),
+            batcher: Batcher::start(&**store, lanes, tasks),
+            known: Arc::clone(known),
+            spool: lanes.spool.as_ref().map(|(spool, _)| Arc::clone(spool)),
             creation: match config.meter.unknown_id {
                 UnknownId::Reject => Creation::Reject,
                 UnknownId::Create => Creation::create(),

@@ -12,11 +12,13 @@ mod doors;
 mod expiry;
 mod files;
 mod secret;
+mod spool;
 mod store;
 mod swap;
 
 use crate::acme::AcmeError;
 use crate::config::Config;
+use crate::meter::Known;
 use crate::net::listen::BindError;
 use crate::ops::admin::{self, Admin};
 use crate::ops::health::Health;
@@ -94,6 +96,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let mut tasks = JoinSet::new();
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
+    let known = Arc::new(Known::default());
+    let (spool, node) = spool::open(&config, &data_dir, &store, &known, &health, &metrics).await?;
     let mut stop = pin!(stop);
     let prepared = tokio::select! {
         prepared = store::first_contact(&*store, &health, &metrics) => prepared?,
@@ -114,8 +118,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     }
     let handle = acme.as_ref().map(acme::Acme::handle);
     tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
-    let rooms =
-        doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks, &stopping);
+    let lanes = doors::lanes(&config, node, spool, &health, &metrics);
+    let draining = spool::drain(&lanes);
+    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
+    drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
@@ -146,6 +152,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     house.drain(DRAIN_TIMEOUT).await;
     if timeout(DRAIN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
         log::warn!("stopped with work left: the database or an HTTP client did not answer in time");
+    }
+    if let Some(draining) = draining {
+        draining.finish().await;
     }
     data_dir.forget(LISTENERS);
     log::info!("stopped");

@@ -20,6 +20,9 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long that answer may take before the store counts as away.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long looking at the schema again may take when the store is back.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How often partitions are made ahead.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(6 * 3600);
 
@@ -102,14 +105,20 @@ pub(super) async fn watch(
         let answer = match (prepared, health.store_is_up()) {
             (false, _) => prepare(&*store).await,
             (true, true) => within(PING_TIMEOUT, store.ping()).await,
-            (true, false) => within(PING_TIMEOUT, store.probe()).await,
+            // It may have been upgraded or replaced while it was away.
+            (true, false) => match within(RECHECK_TIMEOUT, store.prepare()).await {
+                Ok(()) => within(PING_TIMEOUT, store.probe()).await,
+                error => error,
+            },
         };
         prepared |= answer.is_ok();
+        metrics.stored.database_safety(&store.safety());
         let was_up = health.set_store(answer.is_ok());
         match answer {
             Ok(()) if !was_up => events::store_is_up(&metrics),
             Err(error) if was_up => events::store_is_down(&metrics, &error),
-            _ => {}
+            Err(error) => events::store_stays_down(&metrics, &error),
+            Ok(()) => {}
         }
         if prepared && maintained.elapsed() >= MAINTAIN_EVERY {
             maintained = Instant::now();

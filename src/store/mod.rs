@@ -14,6 +14,7 @@ pub mod postgres;
 mod seal;
 
 pub use bell::{Bell, Listener, Topic};
+pub use embedded::spool;
 pub use error::StoreError;
 pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
 pub use seal::{Place, SealError, Sealer};
@@ -69,6 +70,35 @@ pub enum Outcome {
     SeqConflict,
     /// The database refuses this one row; the reason is for the operator's log.
     Rejected(String),
+}
+
+/// Names one batch of one writer, as `ingest` remembers the last of each lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The lane.
+    pub lane: i32,
+    /// The batch's number in that lane.
+    pub number: i64,
+    /// Which lane object: two processes with one node number are told apart by it.
+    pub writer: i64,
+}
+
+/// A batch whose COMMIT was sent, and whose fate is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// To ask about it.
+    pub ticket: Ticket,
+    /// What became of each row, if that is known. What is not `Stored` holds in any case.
+    pub outcomes: Option<Vec<Outcome>>,
+}
+
+/// A packet for the table `rejected`: whole, with the reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RejectedRow {
+    /// Its values; `pub_id` as the packet named it.
+    pub row: PacketRow,
+    /// Why it is not in `packet`.
+    pub reason: String,
 }
 
 /// A device as the store knows it.
@@ -165,6 +195,12 @@ pub trait Store: People {
     /// Devices with `pub_id > after`, ascending, at most `limit`.
     async fn list_pubs(&self, after: i64, limit: i64) -> Result<Vec<Pub>, StoreError>;
 
+    /// The database's own settings that decide whether it keeps what it acknowledges, as last
+    /// seen: (name, whether it does). Empty before the first contact, and where they are ours.
+    fn safety(&self) -> Vec<(&'static str, bool)> {
+        Vec::new()
+    }
+
     /// Opens a writer lane. `node` and `lane` name its batch numbers in `ingest`.
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane>;
 
@@ -212,4 +248,46 @@ pub trait Lane: Send {
     /// its fate is unknown: call again with the same rows until `Ok`, or answer
     /// the devices with a refusal; a resend is the device's to make.
     async fn write(&mut self, rows: &[PacketRow]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// The batch that the last failed or dropped `write` may have stored all the same. Whoever
+    /// keeps its rows must [`settle`](Self::settle) it before this lane writes again.
+    fn unsettled(&self) -> Option<Unsettled> {
+        None
+    }
+
+    /// Says whether a batch of this lane was committed, once and for all: waits for a
+    /// transaction that is still open. To be asked before the lane writes again.
+    ///
+    /// # Errors
+    /// Not known yet.
+    async fn settle(&mut self, _ticket: Ticket) -> Result<bool, StoreError> {
+        Err(no_tickets())
+    }
+
+    /// Names the batch that [`write_as`](Self::write_as) will write next, so that its rows can be
+    /// marked with it durably before.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    async fn reserve(&mut self) -> Result<Ticket, StoreError> {
+        Err(no_tickets())
+    }
+
+    /// Writes rows that were thanked already, as this batch and no other. What the database
+    /// refuses goes to `rejected` in the same commit, and `rejected` as well.
+    ///
+    /// # Errors
+    /// Its fate may be unknown: [`settle`](Self::settle) it before the next one is reserved.
+    async fn write_as(
+        &mut self,
+        _ticket: Ticket,
+        _rows: &[PacketRow],
+        _rejected: &[RejectedRow],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        Err(no_tickets())
+    }
+}
+
+fn no_tickets() -> StoreError {
+    StoreError::Refused("this store is local and has no spool".into())
 }

@@ -86,3 +86,10 @@ pub(crate) fn with_user(url: &str, user: &str) -> String {
     let host = authority.rsplit('@').next().unwrap_or(authority);
     format!("{scheme}://{user}@{host}/{path}")
 }
+
+/// `url` with another port.
+pub(crate) fn with_port(url: &str, port: u16) -> String {
+    let (before, path) = url.rsplit_once('/').expect("a URL names a database");
+    let (host, _) = before.rsplit_once(':').expect("a URL names a port");
+    format!("{host}:{port}/{path}")
+}

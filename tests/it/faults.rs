@@ -203,11 +203,11 @@ fn says(server: &Server<'_>, path: &str, status: &str) -> Option<()> {
 }
 
 /// A tmpfs of a few megabytes, unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
     /// `None` when this user may not mount.
-    fn mount(at: PathBuf) -> Option<Self> {
+    pub(crate) fn mount(at: PathBuf) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
@@ -219,7 +219,7 @@ impl SmallDisk {
     }
 
     /// Takes all space that is left and returns the file that holds it.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
         let mut file = File::create(&path).expect("makes the ballast");
         for size in [64 * 1024, 4096, 1] {

@@ -248,6 +248,16 @@ impl<'site> Server<'site> {
         self.child.wait().expect("m0v ends");
     }
 
+    /// Stops the process in the middle of whatever it does (SIGSTOP).
+    pub(crate) fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("m0v takes signals");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("m0v takes signals");
+    }
+
     /// Waits for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("the end of m0v", || self.child.try_wait().expect("looks after m0v"))

@@ -27,13 +27,16 @@ mod foreign;
 mod framing;
 mod handshakes;
 mod limits;
+mod outage;
 mod owners;
 mod packets;
 mod refusals;
+mod spool;
 mod story;
 mod swap;
 mod tools;
 mod waiting;
+mod wire;
 
 #[path = "../support/postgres.rs"]
 mod postgres;

@@ -9,7 +9,7 @@ use crate::{
 use m0v::{
     protocol::packet::PubRef,
     store::{
-        Outcome, PacketRow, Store, StoreError,
+        Outcome, PacketRow, RejectedRow, Store, StoreError,
         postgres::{Postgres, PostgresOptions},
     },
 };
@@ -213,6 +213,76 @@ async fn remembers_a_commit_it_could_not_ask_about_in_time() {
     cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS true");
     assert_eq!(lane.write(&[row(1), row(1)]).await.unwrap(), [Outcome::Stored, Outcome::Stored]);
     assert_eq!(cluster.sql("SELECT count(*) FROM packet"), "3", "the same rows: the pending batch's answer");
+}
+
+#[tokio::test]
+async fn writes_a_reserved_batch_once_and_tells_what_became_of_it() {
+    for cut in [None, Some(Cut::BeforeIt), Some(Cut::AfterIt), Some(Cut::BeforeItButItArrivesLate)] {
+        let database = Database::prepared().await;
+        database.store.add_pub(by_id(1)).await.unwrap().unwrap();
+        let (proxy, url) = database.behind_a_proxy().await;
+        let mut lane = open(&url).lane(1, 1000);
+        let rows = [row(1), row(99), PacketRow { extra: Some("{".into()), ..row(1) }, row(1)];
+        let other = [RejectedRow { row: row(5), reason: "because".into() }];
+        let ticket = lane.reserve().await.unwrap();
+        if let Some(cut) = cut {
+            proxy.cut(cut);
+        }
+        let written = lane.write_as(ticket, &rows, &other).await;
+        assert_eq!(written.is_ok(), cut.is_none(), "{written:?}");
+        // Another process asks.
+        let is_stored = open(&url).lane(1, 1000).settle(ticket).await.unwrap();
+        assert_eq!(is_stored, cut != Some(Cut::BeforeIt), "{cut:?}");
+        let mut lane = open(&url).lane(1, 1000);
+        if !is_stored {
+            let ticket = lane.reserve().await.unwrap();
+            lane.write_as(ticket, &rows, &other).await.unwrap();
+        }
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), "2", "{cut:?}");
+        let reasons = database.sql("SELECT pub_id, reason FROM rejected ORDER BY id");
+        let reasons: Vec<_> = reasons.lines().collect();
+        assert_eq!(reasons.len(), 3, "{reasons:?}");
+        assert_eq!((reasons[0], reasons[2]), ("99|unknown id 99: the device was deleted", "5|because"));
+        assert!(reasons[1].contains("json"), "{reasons:?}");
+        // A batch of refused ones alone counts like any other.
+        let ticket = lane.reserve().await.unwrap();
+        lane.write_as(ticket, &[], &other).await.unwrap();
+        assert!(lane.settle(ticket).await.unwrap());
+        assert!(lane.write_as(ticket, &rows, &[]).await.is_err(), "a number is used once");
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), "2", "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_was_cut_off_can_be_settled_before_it_goes_on() {
+    for cut in [Cut::BeforeIt, Cut::AfterIt, Cut::BeforeItButItArrivesLate] {
+        let database = Database::prepared().await;
+        database.store.add_pub(by_id(1)).await.unwrap().unwrap();
+        let (proxy, url) = database.behind_a_proxy().await;
+        let mut lane = open(&url).lane(1, 0);
+        lane.write(&[row(1)]).await.unwrap();
+        assert_eq!(lane.unsettled(), None);
+        proxy.cut(cut);
+        // Given up in the middle of the COMMIT, as by a writer that finds it too slow.
+        let until_cut = async {
+            while !proxy.was_cut() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let rows = [row(1), row(1)];
+        tokio::select! {
+            biased;
+            () = until_cut => {}
+            written = lane.write(&rows) => panic!("{written:?} before the cut"),
+        }
+        let unsettled = lane.unsettled().expect("its COMMIT was sent");
+        let is_stored = lane.settle(unsettled.ticket).await.unwrap();
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), if is_stored { "3" } else { "1" }, "{cut:?}");
+        assert_eq!(lane.unsettled(), None);
+        lane.write(&[row(1)]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await; // a late COMMIT finds nothing to commit
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), if is_stored { "4" } else { "2" }, "{cut:?}");
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,24 @@ impl Cluster {
         self.end("QUIT");
     }
 
+    /// Stops it in the middle of whatever it does (SIGSTOP to every process of it).
+    pub(crate) fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let postmaster = self.server().as_ref().expect("it runs").id().to_string();
+        let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("pgrep");
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        let all = children.split_whitespace().chain([postmaster.as_str()]);
+        Command::new("kill").args(["-s", signal]).args(all).output().expect("kill");
+    }
+
     /// Starts it again on the same port, ending it first if it still runs.
     pub(crate) fn restart(&self) {
         self.stop();

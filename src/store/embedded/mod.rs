@@ -14,6 +14,7 @@ mod migrate;
 mod open;
 mod people;
 mod pubs;
+pub mod spool;
 mod subs;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,10 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use std::{
     fmt,
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::timeout;
@@ -41,7 +44,8 @@ const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
      WHERE current_setting('synchronous_commit') <> 'remote_apply';
     SELECT current_setting('fsync'), current_setting('full_page_writes'),
-           current_setting('server_version_num')::int >= 130000 AS supported";
+           current_setting('server_version_num')::int >= 130000 AS supported,
+           (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit')";
 
 /// The half of a connection that moves its bytes.
 pub(super) type Driven = tokio_postgres::Connection<
@@ -56,7 +60,12 @@ pub(super) struct Dialer {
     target: Target,
     allow_unsafe: bool,
     shouted: AtomicBool,
+    safety: Mutex<Vec<(&'static str, bool)>>,
 }
+
+/// Settings without which an acknowledged commit may be lost or broken. The last one is m0v's to
+/// raise for itself; of the others it depends on the database.
+const SAFETY: [(&str, usize); 3] = [("fsync", 0), ("full_page_writes", 1), ("synchronous_commit", 3)];
 
 impl Dialer {
     /// # Errors
@@ -79,6 +88,7 @@ impl Dialer {
             config,
             allow_unsafe,
             shouted: AtomicBool::new(false),
+            safety: Mutex::default(),
         })
     }
 
@@ -149,6 +159,8 @@ impl Dialer {
         let Some(row) = last else {
             return Err(StoreError::Unavailable(format!("{}: no answer to its settings", self.target)));
         };
+        let safe = SAFETY.map(|(name, column)| (name, row.get(column).is_some_and(|value| value != "off")));
+        *self.safety.lock().unwrap_or_else(PoisonError::into_inner) = safe.to_vec();
         if row.get(2) != Some("t") {
             return Err(StoreError::Refused(format!(
                 "{}: it is older than version 13, the oldest that m0v supports",
@@ -162,6 +174,11 @@ impl Dialer {
             .map(|(_, name)| name)
             .collect();
         if off.is_empty() { Ok(()) } else { self.judge_unsafe(&off.join(" and ")) }
+    }
+
+    /// The database's own settings, as last seen.
+    pub(super) fn safety(&self) -> Vec<(&'static str, bool)> {
+        self.safety.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn judge_unsafe(&self, off: &str) -> Result<(), StoreError> {

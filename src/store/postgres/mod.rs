@@ -246,6 +246,10 @@ impl Store for Postgres {
         .await
     }
 
+    fn safety(&self) -> Vec<(&'static str, bool)> {
+        self.dialer.safety()
+    }
+
     fn lane(&self, node: i64, lane: i32) -> Box<dyn Lane> {
         self.set_aside();
         Box::new(lane::PostgresLane::new(Arc::clone(&self.dialer), node, lane))

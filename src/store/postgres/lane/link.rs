@@ -2,12 +2,13 @@
 
 use super::{
     super::{
-        super::{Outcome, PacketRow, StoreError},
+        super::{Outcome, PacketRow, RejectedRow, StoreError},
         connect::{Dialer, Wire, drive},
         fault::Fault,
         sqlstate::{Remedy, describe, remedy_of},
     },
     columns::{Columns, Parameter, extras},
+    reserved::json,
 };
 use tokio_postgres::{Client, Statement, error::SqlState};
 
@@ -64,6 +65,12 @@ const LOOK: &str = "
                 LIMIT 1) AS there ON true
          ORDER BY r.place)";
 
+/// What the database refuses is kept whole.
+const REJECT: &str = "
+    INSERT INTO rejected (node, pub_id, packet, reason)
+    SELECT $1, r.pub_id, r.packet, r.reason
+      FROM unnest($2::bigint[], $3::text[], $4::text[]) AS r (pub_id, packet, reason)";
+
 /// The number last committed; waits for a transaction that is still at it.
 const LAST: &str = "SELECT batch, writer FROM ingest WHERE node = $1 AND lane = $2 FOR UPDATE";
 
@@ -110,6 +117,26 @@ impl Link {
         columns: &mut Columns,
     ) -> Result<Option<Vec<Outcome>>, Fault> {
         drive(&mut self.wire, self.desk.write(self.last + 1, rows, columns)).await
+    }
+
+    /// The same, row by row if need be from the start. `None` if another writer has taken the number.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(super) async fn write_in_parts(
+        &mut self,
+        rows: &[PacketRow],
+        columns: &mut Columns,
+    ) -> Result<Option<Vec<Outcome>>, Fault> {
+        drive(&mut self.wire, self.desk.write_in_parts(self.last + 1, rows, columns)).await
+    }
+
+    /// Puts rows into `rejected`, between `write` and `commit`.
+    ///
+    /// # Errors
+    /// Nothing is stored.
+    pub(super) async fn reject(&mut self, rows: &[RejectedRow]) -> Result<(), Fault> {
+        drive(&mut self.wire, self.desk.reject(rows)).await
     }
 
     /// Makes it durable and visible.
@@ -225,6 +252,14 @@ impl Desk {
             }
         }
         Ok(Some(outcomes))
+    }
+
+    async fn reject(&self, rows: &[RejectedRow]) -> Result<(), Fault> {
+        let pub_ids: Vec<i64> = rows.iter().map(|rejected| rejected.row.pub_id).collect();
+        let packets: Vec<String> = rows.iter().map(|rejected| json(&rejected.row)).collect();
+        let reasons: Vec<&str> = rows.iter().map(|rejected| rejected.reason.as_str()).collect();
+        self.client.execute(REJECT, &[&self.name.node, &pub_ids, &packets, &reasons]).await?;
+        Ok(())
     }
 
     async fn write_part(&self, part: &[PacketRow], columns: &mut Columns) -> Result<Vec<Outcome>, Fault> {

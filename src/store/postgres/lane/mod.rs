@@ -7,9 +7,12 @@
 
 mod columns;
 mod link;
+mod reserved;
 
 use super::{
-    super::{Lane, Outcome, PacketRow, StoreError, fingerprint::Fingerprints},
+    super::{
+        Lane, Outcome, PacketRow, RejectedRow, StoreError, Ticket, Unsettled, fingerprint::Fingerprints,
+    },
     connect::Dialer,
 };
 use async_trait::async_trait;
@@ -144,5 +147,28 @@ impl Lane for PostgresLane {
             }
             Err(_) => Err(self.busy(&format!("no answer within {} s", WRITE_DEADLINE.as_secs()))),
         }
+    }
+
+    fn unsettled(&self) -> Option<Unsettled> {
+        let Pending { number, outcomes, .. } = self.pending.as_ref()?;
+        let ticket = Ticket { lane: self.name.lane, number: *number, writer: self.name.writer };
+        Some(Unsettled { ticket, outcomes: Some(outcomes.clone()) })
+    }
+
+    async fn settle(&mut self, ticket: Ticket) -> Result<bool, StoreError> {
+        self.settle_ticket(ticket).await
+    }
+
+    async fn reserve(&mut self) -> Result<Ticket, StoreError> {
+        self.reserve_next().await
+    }
+
+    async fn write_as(
+        &mut self,
+        ticket: Ticket,
+        rows: &[PacketRow],
+        rejected: &[RejectedRow],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.write_reserved(ticket, rows, rejected).await
     }
 }

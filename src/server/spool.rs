@@ -1,0 +1,62 @@
+//! Opens the spool, if there is to be one, and starts its drain.
+
+use super::data_dir::DataDir;
+use crate::config::Config;
+use crate::meter::{Drain, Known, Lanes, Spool};
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::store::spool::SpoolFile;
+use crate::store::{Store, StoreError, Ticket};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The spool with the batches an earlier process left unsettled, and this server's name in
+/// `ingest`: the spool's own, so that both stay together; without a spool the data folder's.
+pub(super) type Opened = (Option<(Arc<Spool>, Vec<Ticket>)>, i64);
+
+/// Opens the spool of `[spool]`. The embedded store has none: it is as near as a spool would be.
+///
+/// # Errors
+/// A folder or file that cannot be used; a damaged file is set aside instead.
+pub(super) async fn open(
+    config: &Config,
+    data_dir: &DataDir,
+    store: &Arc<dyn Store>,
+    known: &Arc<Known>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Opened, StoreError> {
+    if config.database.url.is_none() || !config.spool.enabled {
+        return Ok((None, data_dir.node()));
+    }
+    let (dir, max_bytes) = (config.spool_dir(), config.spool.max_bytes);
+    let opened = tokio::task::spawn_blocking(move || SpoolFile::open(&dir, max_bytes)).await;
+    let file = opened.map_err(|error| StoreError::Refused(error.to_string()))??;
+    let node = file.node();
+    Ok((Some(Spool::begin(file, store, known, health, metrics).await?), node))
+}
+
+/// The drain, running. It is stopped after the writers have ended.
+pub(super) struct Draining {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// Starts the drain of the lanes' spool.
+pub(super) fn drain(lanes: &Lanes) -> Option<Draining> {
+    let (spool, unsettled) = lanes.spool.as_ref()?;
+    let drain = Drain::new(Arc::clone(spool), lanes.node, lanes.count, lanes.max_rows, unsettled);
+    let stop = CancellationToken::new();
+    Some(Draining { task: tokio::spawn(drain.run(stop.clone())), stop })
+}
+
+impl Draining {
+    /// Drains for a last time and ends.
+    pub(super) async fn finish(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            log::error!("the drain of the spool: {error}");
+        }
+    }
+}
