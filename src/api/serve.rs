@@ -60,7 +60,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who is at the other end; an extension of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The address whose quota a request is counted on.
     pub ip: IpAddr,
@@ -122,7 +122,8 @@ where
     let activity = Arc::new(watch::Sender::new(Activity::default()));
     let idle = idle(activity.subscribe(), bounds.idle_timeout);
     let (answering, port) = (Arc::clone(&activity), Arc::clone(service));
-    let answer = service_fn(move |request| answer(request, peer, Arc::clone(&answering), Arc::clone(&port)));
+    let answer =
+        service_fn(move |request| answer(request, peer.clone(), Arc::clone(&answering), Arc::clone(&port)));
     let builder = builder(tasks);
     let io = TokioIo::new(WriteDeadline::new(stream, bounds.write_timeout));
     let mut connection = pin!(builder.serve_connection(io, answer));

@@ -1,6 +1,6 @@
 //! The description, and connections over an in-memory pipe under paused time.
 
-use super::{ApiService, Bounds, Peer, Tasks, description, serve};
+use super::{ApiService, Bounds, Ground, KeyHeader, Peer, Tasks, description, serve};
 use crate::confirm::Lookup;
 use crate::ops::{health::Health, metrics::Metrics};
 use crate::protocol::confo::Answer;
@@ -32,11 +32,18 @@ struct Connection {
 
 fn connect() -> Connection {
     let folder = tempfile::tempdir().unwrap();
-    let store = Embedded::open(folder.path().join("m0v.sqlite")).unwrap();
+    let store = Arc::new(Embedded::open(folder.path().join("m0v.sqlite")).unwrap());
     let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
-    let lookup = Lookup::new(Arc::new(store), Duration::ZERO, health, Arc::clone(&metrics));
+    let lookup = Lookup::new(store.clone(), Duration::ZERO, Arc::clone(&health), Arc::clone(&metrics));
     let stop = CancellationToken::new();
-    let service = Arc::new(ApiService::new(Arc::new(lookup), metrics, stop.clone()));
+    let service = Arc::new(ApiService::new(Ground {
+        lookup: Arc::new(lookup),
+        store,
+        key: KeyHeader::new("api-key-name", None).unwrap(),
+        health,
+        metrics,
+        stop: stop.clone(),
+    }));
     let (peer, stream) = duplex(4096);
     let tasks = Tasks { tracker: TaskTracker::new(), abort: CancellationToken::new() };
     let served = tokio::spawn(async move {
