@@ -3,7 +3,7 @@
 use crate::{
     cluster::Cluster,
     contract::{self, Bench, T0, by_id, row},
-    proxy::{Cut, Proxy},
+    proxy::{Cut, Moment, Proxy},
 };
 use m0v::{
     protocol::packet::PubRef,
@@ -143,21 +143,25 @@ async fn survives(cut: Cut) {
     ];
     let bad = [row(1), PacketRow { extra: Some("{".into()), ..row(1) }];
     assert_eq!(lane.write(&all_new).await.unwrap(), [Outcome::Stored, Outcome::Stored, Outcome::Stored]);
-    proxy.cut(cut);
+    proxy.cut(Moment::Batch, cut);
     assert_eq!(lane.write(&all_new).await.unwrap(), [Outcome::Stored, Outcome::Stored, Outcome::Stored]);
     assert!(proxy.was_cut());
     assert_eq!(database.sql("SELECT count(*) FROM packet"), "6", "{cut:?}");
-    proxy.cut(cut);
-    let outcomes = lane.write(&mixed).await.unwrap();
-    assert!(proxy.was_cut());
-    assert_eq!(outcomes, [Outcome::Stored, Outcome::UnknownPub, Outcome::Stored, Outcome::SeqConflict]);
-    assert_eq!(database.sql("SELECT count(*) FROM packet"), "8", "{cut:?}");
-    proxy.cut(cut);
-    let outcomes = lane.write(&bad).await.unwrap();
-    assert!(proxy.was_cut());
-    assert!(matches!(&outcomes[..], [Outcome::Stored, Outcome::Rejected(_)]), "{outcomes:?}");
-    assert_eq!(database.sql("SELECT count(*) FROM packet"), "9", "{cut:?}");
-    assert_eq!(database.sql("SELECT batch FROM ingest"), "4");
+    for (moment, stored) in [(Moment::Batch, "8"), (Moment::Look, "9")] {
+        proxy.cut(moment, cut);
+        let outcomes = lane.write(&mixed).await.unwrap();
+        assert!(proxy.was_cut());
+        assert_eq!(outcomes, [Outcome::Stored, Outcome::UnknownPub, Outcome::Stored, Outcome::SeqConflict]);
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), stored, "{cut:?} {moment:?}");
+    }
+    for (moment, stored) in [(Moment::Batch, "10"), (Moment::Commit, "11")] {
+        proxy.cut(moment, cut);
+        let outcomes = lane.write(&bad).await.unwrap();
+        assert!(proxy.was_cut());
+        assert!(matches!(&outcomes[..], [Outcome::Stored, Outcome::Rejected(_)]), "{outcomes:?}");
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), stored, "{cut:?} {moment:?}");
+    }
+    assert_eq!(database.sql("SELECT batch FROM ingest"), "6");
 }
 
 #[tokio::test]
@@ -185,7 +189,7 @@ async fn remembers_a_commit_it_could_not_ask_about_in_time() {
     let url = cluster.url().replace(&format!(":{}/", cluster.port()), &format!(":{}/", proxy.port()));
     let mut lane = open(&url).lane(1, 0);
     assert_eq!(lane.write(&[row(1)]).await.unwrap(), [Outcome::Stored]);
-    proxy.cut(Cut::AfterIt);
+    proxy.cut(Moment::Batch, Cut::AfterIt);
     cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS false"); // those that are open stay
     let error = lane.write(&[row(1), row(1)]).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("fate")), "{error}");
@@ -392,8 +396,9 @@ async fn writes_nothing_when_only_its_begin_fails() {
     let (proxy, url) = database.behind_a_proxy().await;
     let mut lane = open(&url).lane(1, 0);
     lane.write(&[row(1)]).await.unwrap();
-    proxy.cut(Cut::SpoilBegin);
-    let error = lane.write(&[row(1)]).await.unwrap_err();
+    proxy.cut(Moment::Begin, Cut::Spoil);
+    let bad = PacketRow { extra: Some("{".into()), ..row(1) };
+    let error = lane.write(&[row(1), bad]).await.unwrap_err();
     assert!(proxy.was_cut() && error.to_string().contains("42601"), "{error}");
     assert_eq!(
         database.sql("SELECT count(*), max(batch) FROM packet, ingest"),
