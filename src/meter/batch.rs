@@ -27,14 +27,23 @@ struct Burst {
 
 /// The way from sessions into the store's lanes. Dropping it ends the lanes once they are empty.
 pub struct Batcher {
-    lanes: Vec<mpsc::Sender<Burst>>,
-    next: AtomicUsize,
+    lanes: LaneHandle,
 }
 
-/// A session's place in one lane, so that the rows of one connection keep their order.
+/// A session's way to the lanes. It has one burst under way at a time, so the rows of one
+/// connection keep their order whichever lane each burst takes.
 #[derive(Clone)]
 pub struct LaneHandle {
+    lanes: Arc<[Entrance]>,
+}
+
+struct Entrance {
     sender: mpsc::Sender<Burst>,
+    /// Rows that wait in this lane's queue.
+    waiting: Arc<AtomicUsize>,
+    /// How many make it worth another lane: few large batches cost the database less than
+    /// many small ones.
+    enough: usize,
 }
 
 impl Batcher {
@@ -52,24 +61,25 @@ impl Batcher {
         let lanes = (0..lanes)
             .map(|number| {
                 let (sender, bursts) = mpsc::channel(QUEUED_BURSTS);
+                let waiting = Arc::new(AtomicUsize::new(0));
                 let writer = Writer {
                     lane: store.lane(node, i32::from(number)),
                     bursts,
+                    waiting: Arc::clone(&waiting),
                     max_rows,
                     health: Arc::clone(health),
                     metrics: Arc::clone(metrics),
                 };
                 tasks.spawn(writer.run());
-                sender
+                Entrance { sender, waiting, enough: max_rows / 2 }
             })
             .collect();
-        Self { lanes, next: AtomicUsize::new(0) }
+        Self { lanes: LaneHandle { lanes } }
     }
 
-    /// Gives a connection its lane.
+    /// Gives a connection its way in.
     pub fn handle(&self) -> LaneHandle {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        LaneHandle { sender: self.lanes[turn % self.lanes.len()].clone() }
+        self.lanes.clone()
     }
 }
 
@@ -78,19 +88,33 @@ impl LaneHandle {
     pub async fn write(&self, rows: Vec<PacketRow>) -> Vec<Verdict> {
         let count = rows.len();
         let (verdicts, answer) = oneshot::channel();
-        if self.sender.send(Burst { rows, verdicts }).await.is_ok()
-            && let Ok(verdicts) = answer.await
+        if let Some(lane) = self.entrance()
+            && let Ok(room) = lane.sender.reserve().await
         {
-            return verdicts;
+            lane.waiting.fetch_add(count, Ordering::Relaxed);
+            room.send(Burst { rows, verdicts });
+            if let Ok(verdicts) = answer.await {
+                return verdicts;
+            }
         }
         // The lane is gone: only while the process ends. Nothing was promised.
         vec![Err(Refusal::Unavailable); count]
     }
 }
 
+impl LaneHandle {
+    /// The first lane whose next batch is not large enough yet, else the least full.
+    fn entrance(&self) -> Option<&Entrance> {
+        let waiting = |lane: &&Entrance| lane.waiting.load(Ordering::Relaxed);
+        let not_full = self.lanes.iter().find(|lane| waiting(lane) < lane.enough);
+        not_full.or_else(|| self.lanes.iter().min_by_key(waiting))
+    }
+}
+
 struct Writer {
     lane: Box<dyn Lane>,
     bursts: mpsc::Receiver<Burst>,
+    waiting: Arc<AtomicUsize>,
     max_rows: usize,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -110,6 +134,7 @@ impl Writer {
                 waiting.push((burst.rows.len(), burst.verdicts));
                 batch.extend(burst.rows);
             }
+            self.waiting.fetch_sub(rows, Ordering::Relaxed);
             let mut verdicts = self.commit(&batch).await.into_iter();
             for (count, sender) in waiting.drain(..) {
                 // A session that is gone needs no reply; its rows are stored all the same.
