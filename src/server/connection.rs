@@ -1,5 +1,6 @@
 //! One connection's life: admitted, TLS, its room, its end.
 
+use super::handshakes::Handshakes;
 use crate::config::Config;
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
@@ -8,6 +9,7 @@ use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
 use crate::tls::{Acceptor, Session, Stream};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +42,7 @@ pub(super) struct House {
     per_ip: Arc<PerIp>,
     bounds: Bounds,
     handshake_timeout: Duration,
+    handshakes: Handshakes,
     numbers: AtomicU64,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -59,7 +62,7 @@ impl House {
         fitting: usize,
         metrics: &Arc<Metrics>,
         stop: CancellationToken,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let limits = &config.limits;
         if fitting < limits.max_connections {
             log::warn!(
@@ -68,7 +71,7 @@ impl House {
                 limits.max_connections
             );
         }
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             metrics: Arc::clone(metrics),
             permits: Arc::new(Semaphore::new(
                 fitting.min(limits.max_connections).min(Semaphore::MAX_PERMITS),
@@ -80,11 +83,12 @@ impl House {
                 write_timeout: limits.write_timeout,
             },
             handshake_timeout: limits.handshake_timeout,
+            handshakes: Handshakes::new()?,
             numbers: AtomicU64::new(1),
             connections: TaskTracker::new(),
             stop,
             abort: CancellationToken::new(),
-        })
+        }))
     }
 
     pub(super) async fn stopping(&self) {
@@ -135,20 +139,23 @@ impl House {
     }
 }
 
-async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connection) {
+async fn serve(house: &House, door: &Arc<Door>, tcp: TcpStream, connection: &Connection) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
     if let Err(error) = tcp.set_nodelay(true) {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
+    let at = Arc::clone(door);
+    let handshake = house.handshakes.run(async move { at.acceptor.accept(tcp).await });
     let shaken = tokio::select! {
         biased;
-        shaken = timeout_at(deadline, door.acceptor.accept(tcp)) => shaken,
+        shaken = timeout_at(deadline, handshake) => shaken,
         () = house.stop.cancelled() => return,
     };
     let (stream, session) = match shaken {
-        Ok(Ok(shaken)) => shaken,
-        Ok(Err(failure)) => return connection.refused(&failure),
+        Ok(Some(Ok(shaken))) => shaken,
+        Ok(Some(Err(failure))) => return connection.refused(&failure),
+        Ok(None) => return events::handshake_died(connection.port),
         Err(_) => return connection.handshake_timed_out(house.handshake_timeout),
     };
     connection.established(&session);

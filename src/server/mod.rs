@@ -9,6 +9,7 @@ mod connection;
 mod data_dir;
 mod doors;
 mod files;
+mod handshakes;
 mod store;
 
 use crate::config::Config;
@@ -91,7 +92,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 
     tasks.spawn(certificates::watch(config.clone(), Arc::clone(&keys), stopping.clone()));
     let rooms = doors::Rooms::build(&config, &store, data_dir.node(), &health, &metrics, &mut tasks);
-    let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
+    let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
+        .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.lines)? {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
