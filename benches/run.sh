@@ -44,8 +44,8 @@ leave() { kill "$server" && wait "$server" || true; server=; }
 measure() {
     local name=$1
     shift
-    "$load" --port $port --ca "$scratch/m0v-data/tls/ca.pem" --ids 1-$devices --seconds 120 --json --pid "$server" "$@" \
-        >"$scratch/last.json" || true
+    "$load" --port $port --ca "$scratch/m0v-data/tls/ca.pem" --ids 1-$devices --seconds 120 --json --pid "$server" \
+        --ack-log "$scratch/acks" "$@" >"$scratch/last.json" || true
     echo "$name: load $* -> $(cat "$scratch/last.json")" >>"$results"
 }
 
@@ -53,7 +53,7 @@ measure() {
 introduce() { measure introduce persistent --connections 1 --packets 1000 --window 100; }
 
 prepare_limits() {
-    sql "INSERT INTO pub (pub_id) SELECT generate_series(1, 1000) ON CONFLICT DO NOTHING;
+    PGOPTIONS='-c client_min_messages=warning' sql "INSERT INTO pub (pub_id) SELECT generate_series(1, 1000) ON CONFLICT DO NOTHING;
          CREATE TABLE IF NOT EXISTS limit_packet (pub_id bigint NOT NULL REFERENCES pub, id bigserial PRIMARY KEY,
              created_at timestamptz NOT NULL, voltage real, frequency real, protected boolean)" >/dev/null
     sql "COPY (SELECT 1 + i % 1000, i, now(), 230, 50, true FROM generate_series(1, 10000) i) TO STDOUT" |
@@ -94,7 +94,7 @@ ingest() {
         for shape in "64 32 4000" "256 1 200" "64 1 500" "1 1 3000"; do
             read -r connections window packets <<<"$shape"
             sql 'TRUNCATE packet'
-            measure "ingest" --ack-log "$scratch/acks" persistent --connections "$connections" --window "$window" --packets "$packets"
+            measure ingest persistent --connections "$connections" --window "$window" --packets "$packets"
             say "ingest $connections x $window: $(field per_second)/s, ratio to COPY $(ratio "$(field per_second)" "$copy")," \
                 "p50 $(latency p50) p99 $(latency p99) us, p50 to a commit $(ratio "$(latency p50)" "$commit")," \
                 "server $(field server_cpu_us_each) us; thanked $(wc -l <"$scratch/acks") stored $(sql 'SELECT count(*) FROM packet')"
