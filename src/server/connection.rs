@@ -16,9 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long a handshake may go on once the server stops: its peer may believe it complete
+/// already, and shall be told goodbye like any other.
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(500);
 
 /// What stands behind one listening section.
 pub(super) struct Door {
@@ -95,6 +99,12 @@ impl House {
         self.stop.cancelled().await;
     }
 
+    /// Resolves when the server stops and a handshake under way has had its chance.
+    async fn too_late_for_a_handshake(&self) {
+        self.stop.cancelled().await;
+        sleep(HANDSHAKE_GRACE).await;
+    }
+
     /// Waits for room for one more connection; `None` once the house is closed.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
@@ -150,7 +160,7 @@ async fn serve(house: &House, door: &Arc<Door>, tcp: TcpStream, connection: &Con
     let shaken = tokio::select! {
         biased;
         shaken = timeout_at(deadline, handshake) => shaken,
-        () = house.stop.cancelled() => return,
+        () = house.too_late_for_a_handshake() => return,
     };
     let (stream, session) = match shaken {
         Ok(Some(Ok(shaken))) => shaken,
