@@ -190,7 +190,11 @@ restart() {
     leave
 }
 
-pure() { cargo bench --locked --bench pure -- --quick 2>/dev/null | grep -E 'time:' | tee -a "$results"; }
+pure() {
+    cargo bench --locked --bench pure -- --quick 2>/dev/null | awk '
+        /^[a-z]+\// { name = $0; sub(/ *time:.*/, "", name) }
+        /time:.*s\]/ { sub(/.*time: */, ""); print name ": " $0 }' | tee -a "$results"
+}
 
 steps=("$@")
 [ $# -gt 0 ] || steps=(ingest handshakes idle storm embedded restart pure)
