@@ -5,6 +5,7 @@
 //! `embedded` implement them; nothing above names an engine.
 
 mod bell;
+pub mod devices;
 pub mod embedded;
 mod error;
 mod fingerprint;
