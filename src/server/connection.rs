@@ -6,6 +6,7 @@ use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
+use crate::net::socket::Socket;
 use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
@@ -15,7 +16,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -118,7 +118,7 @@ impl House {
     pub(super) fn receive(
         house: &Arc<Self>,
         door: &Arc<Door>,
-        tcp: TcpStream,
+        socket: Socket,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
@@ -138,7 +138,7 @@ impl House {
         tracker.spawn(async move {
             let abort = house.abort.clone();
             tokio::select! {
-                () = serve(&house, &door, tcp, &connection) => {}
+                () = serve(&house, &door, socket, &connection) => {}
                 () = abort.cancelled() => connection.aborted(),
             }
             drop(admitted);
@@ -161,16 +161,16 @@ fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
 }
 
-async fn serve(house: &House, door: &Arc<Door>, tcp: TcpStream, connection: &Connection) {
+async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Connection) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
-    if let Err(error) = tcp.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay() {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
     let at = Arc::clone(door);
     let handshake = house.handshakes.run(async move {
         let mut offer = None;
-        let shaken = timeout_at(deadline, at.acceptor.accept_noting(tcp, &mut offer)).await;
+        let shaken = timeout_at(deadline, at.acceptor.accept_noting(socket, &mut offer)).await;
         (shaken, offer)
     });
     let (shaken, offer) = tokio::select! {
@@ -211,7 +211,7 @@ async fn serve(house: &House, door: &Arc<Door>, tcp: TcpStream, connection: &Con
 
 async fn talk<R: Room>(
     house: &House,
-    mut stream: Stream<TcpStream>,
+    mut stream: Stream<Socket>,
     mut room: R,
     connection: &Connection,
     session: &Session,
