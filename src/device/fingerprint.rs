@@ -37,7 +37,9 @@ mod tests {
         let id = crate::tls::certificate_id(b"abc");
         let Fingerprint(bytes) = Fingerprint::parse(&id).unwrap();
         assert_eq!((bytes[0], bytes[31]), (0xba, 0xad));
-        for wrong in ["", "ba", &id.replace("ba", ""), &format!("{id}0"), &id.to_uppercase(), &id.replace('b', "g")] {
+        for wrong in
+            ["", "ba", &id.replace("ba", ""), &format!("{id}0"), &id.to_uppercase(), &id.replace('b', "g")]
+        {
             assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
         }
     }
