@@ -228,7 +228,7 @@ mod tests {
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert!(bool::from(KeyDigest::parse(hex).unwrap().is(&digest)));
         assert!(!bool::from(KeyDigest::of(b"abd").is(&digest)));
-        for bad in ["", &hex[..62], &hex.replace('b', "g"), &hex.replace("ba", "é")] {
+        for bad in ["", "ba78", &hex.replace('b', "g"), &hex.replace("ba", "é")] {
             assert!(KeyDigest::parse(bad).is_none(), "{bad}");
         }
     }
