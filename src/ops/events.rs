@@ -258,6 +258,15 @@ pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
     }
 }
 
+/// A change of the allow-list could not be read; it is tried again at once.
+pub fn registry_is_behind(metrics: &Metrics, error: &StoreError) {
+    if metrics.once_a_minute("registry is behind") {
+        log::warn!("changes of devices and certificates are not in force here yet: {error}");
+    } else {
+        log::debug!("the allow-list cannot be read: {error}");
+    }
+}
+
 /// An HTTP request was answered.
 pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();

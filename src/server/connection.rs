@@ -5,6 +5,7 @@ use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
+use crate::net::socket::Socket;
 use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
@@ -13,7 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,7 @@ impl House {
     pub(super) fn receive(
         house: &Arc<Self>,
         door: &Arc<Door>,
-        tcp: TcpStream,
+        socket: Socket,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
@@ -124,7 +124,7 @@ impl House {
         tracker.spawn(async move {
             let abort = house.abort.clone();
             tokio::select! {
-                () = serve(&house, &door, tcp, &connection) => {}
+                () = serve(&house, &door, socket, &connection) => {}
                 () = abort.cancelled() => connection.aborted(),
             }
             drop(admitted);
@@ -147,16 +147,16 @@ fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
 }
 
-async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connection) {
+async fn serve(house: &House, door: &Door, socket: Socket, connection: &Connection) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
-    if let Err(error) = tcp.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay() {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
     let mut offer = None;
     let shaken = tokio::select! {
         biased;
-        shaken = timeout_at(deadline, door.acceptor.accept_noting(tcp, &mut offer)) => shaken,
+        shaken = timeout_at(deadline, door.acceptor.accept_noting(socket, &mut offer)) => shaken,
         () = house.stop.cancelled() => return,
     };
     let (stream, session) = match shaken {
@@ -189,7 +189,7 @@ async fn serve(house: &House, door: &Door, tcp: TcpStream, connection: &Connecti
 
 async fn talk<R: Room>(
     house: &House,
-    mut stream: Stream<TcpStream>,
+    mut stream: Stream<Socket>,
     mut room: R,
     connection: &Connection,
     session: &Session,

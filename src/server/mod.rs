@@ -5,6 +5,7 @@
 
 mod accept;
 mod acme;
+mod admin;
 mod certificates;
 mod connection;
 mod data_dir;
@@ -20,7 +21,7 @@ use crate::acme::AcmeError;
 use crate::config::Config;
 use crate::meter::Known;
 use crate::net::listen::BindError;
-use crate::ops::admin::{self, Admin};
+use crate::ops::admin::Admin;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::StoreError;
@@ -30,7 +31,6 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         addresses: bound.admin_addresses.into(),
     };
     for listener in bound.admin {
-        tasks.spawn(serve_admin(listener, admin.clone(), stopping.clone()));
+        tasks.spawn(admin::serve(listener, admin.clone(), stopping.clone()));
     }
     health.set_listening(true);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -163,14 +163,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 
 /// Where the bound addresses are written, in `data_dir`.
 const LISTENERS: &str = "listeners.json";
-
-async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    let router = admin::router(admin);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        log::error!("admin port: {error}");
-    }
-}
 
 /// Tells systemd, when it listens.
 fn notify(state: &[sd_notify::NotifyState<'_>]) {

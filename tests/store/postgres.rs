@@ -1,5 +1,6 @@
 //! The suite on PostgreSQL, and what is its own.
 
+use crate::keys;
 use crate::people;
 use crate::{
     cluster::Cluster,
@@ -84,6 +85,11 @@ async fn gives_each_row_its_outcome() {
 #[tokio::test]
 async fn registers_and_deregisters_keeping_the_id() {
     people::registers_and_deregisters_keeping_the_id(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn adds_and_retires_keys() {
+    keys::adds_and_retires_keys(&Database::prepared().await).await;
 }
 
 #[tokio::test]
