@@ -69,7 +69,7 @@ pub(super) fn examine<'a>(chain: &'a [CertificateDer<'_>]) -> Result<LeafKey<'a>
         return Err(PeerFault::TooLong { bytes, most: MAX_BYTES });
     }
     match X509Certificate::from_der(leaf) {
-        Ok((rest, cert)) if rest.is_empty() => LeafKey::of(cert),
+        Ok(([], cert)) => LeafKey::of(cert),
         Ok(_) => Err(PeerFault::Undecodable("bytes after its end".to_owned())),
         Err(error) => Err(PeerFault::Undecodable(error.to_string())),
     }
