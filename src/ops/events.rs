@@ -142,6 +142,11 @@ pub fn turned_away(metrics: &Metrics, port: &'static str, reason: &'static str) 
     log::debug!(target: room(port), "turned away: {reason}");
 }
 
+/// A handshake panicked: a bug of ours or of a library; its connection is closed.
+pub fn handshake_died(port: &'static str) {
+    log::error!(target: room(port), "a handshake died of a bug: please report what was logged before");
+}
+
 /// Lines were answered with what the peer hoped for.
 pub fn lines_thanked(metrics: &Metrics, port: &'static str, count: u64) {
     if count > 0 {
