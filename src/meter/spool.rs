@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 /// What lanes, sessions and the drain share.
 pub struct Spool {
-    pub(super) file: SpoolFile,
+    pub(super) file: Arc<SpoolFile>,
     pub(super) store: Arc<dyn Store>,
     pub(super) known: Arc<Known>,
     pub(super) health: Arc<Health>,
@@ -39,7 +39,7 @@ impl Spool {
     /// # Errors
     /// The file cannot be read.
     pub async fn begin(
-        file: SpoolFile,
+        file: Arc<SpoolFile>,
         store: &Arc<dyn Store>,
         known: &Arc<Known>,
         health: &Arc<Health>,

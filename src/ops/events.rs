@@ -227,6 +227,15 @@ pub fn rejected(metrics: &Metrics, packets: u64) {
     }
 }
 
+/// The database refused a report; who sent it was told.
+pub fn telemetry_rejected(metrics: &Metrics, reason: &str) {
+    if metrics.once_a_minute("telemetry rejected") {
+        log::error!("the database rejected a report over HTTPS: {reason}");
+    } else {
+        log::debug!("the database rejected a report over HTTPS: {reason}");
+    }
+}
+
 /// The drain failed and begins again.
 pub fn drain_failed(metrics: &Metrics, error: &StoreError) {
     count_store_error(metrics, error);

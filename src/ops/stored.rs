@@ -33,6 +33,9 @@ pub struct Stored {
     age: Gauge,
     degraded: Gauge,
     settings: Family<SettingLabel, Gauge>,
+    telemetry: Family<StoreLabel, Counter>,
+    telemetry_commit: Family<StoreLabel, Histogram>,
+    spooled_telemetry: Gauge,
     /// Packets put into the spool.
     pub spooled: Counter,
     /// Packets that left it.
@@ -65,6 +68,9 @@ impl Stored {
             age: Gauge::default(),
             degraded: Gauge::default(),
             settings: Family::default(),
+            telemetry: Family::default(),
+            telemetry_commit: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
+            spooled_telemetry: Gauge::default(),
             spooled: Counter::default(),
             drained: Counter::default(),
             rejected: Counter::default(),
@@ -88,6 +94,19 @@ impl Stored {
         let what = "Packets that were thanked and that the database refused: see table rejected";
         registry.register("rejected", what, this.rejected.clone());
         registry.register("spool_errors", "Failures of the spool's own file", this.spool_errors.clone());
+        let what = "Reports over HTTPS made durable";
+        registry.register("telemetry", what, this.telemetry.clone());
+        registry.register_with_unit(
+            "telemetry_commit",
+            "From a batch of reports to durable",
+            Unit::Seconds,
+            this.telemetry_commit.clone(),
+        );
+        registry.register(
+            "spool_telemetry_rows",
+            "Reports that wait for the database",
+            this.spooled_telemetry.clone(),
+        );
         let what = "1 if the database's own setting keeps what it acknowledges";
         registry.register("database_setting", what, this.settings.clone());
         this
@@ -107,6 +126,18 @@ impl Stored {
         let rows = f64::from(u32::try_from(rows).unwrap_or(u32::MAX));
         self.batch_rows.get_or_create(&label).observe(rows);
         self.commit.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// Reports are durable in `store`.
+    pub fn telemetry(&self, store: &'static str, reports: usize, took: Duration) {
+        let label = StoreLabel { store };
+        self.telemetry.get_or_create(&label).inc_by(reports as u64);
+        self.telemetry_commit.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// How many reports wait in the spool.
+    pub fn spooled_telemetry(&self, reports: u64) {
+        self.spooled_telemetry.set(reports.cast_signed());
     }
 
     /// How much waits in the spool.

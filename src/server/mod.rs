@@ -98,7 +98,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let stopping = CancellationToken::new();
     let store = store::open(&config).await?;
     let known = Arc::new(Known::default());
-    let (spool, node) = spool::open(&config, &data_dir, &store, &known, &health, &metrics).await?;
+    let spool = spool::open(&config, &data_dir, &store, &known, &health, &metrics).await?;
     let mut stop = pin!(stop);
     let prepared = tokio::select! {
         prepared = store::first_contact(&*store, &health, &metrics) => prepared?,
@@ -119,7 +119,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     }
     let handle = acme.as_ref().map(acme::Acme::handle);
     tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
-    let lanes = doors::lanes(&config, node, spool, &health, &metrics);
+    let lanes = doors::lanes(&config, spool.node, spool.packets, &health, &metrics);
     let draining = spool::drain(&lanes);
     let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
     drop(lanes);

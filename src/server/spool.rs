@@ -11,9 +11,16 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The spool with the batches an earlier process left unsettled, and this server's name in
-/// `ingest`: the spool's own, so that both stay together; without a spool the data folder's.
-pub(super) type Opened = (Option<(Arc<Spool>, Vec<Ticket>)>, i64);
+/// What came of opening it.
+pub(super) struct Opened {
+    /// The packets' spool, with the batches an earlier process left unsettled.
+    pub(super) packets: Option<(Arc<Spool>, Vec<Ticket>)>,
+    /// The same file, for telemetry.
+    pub(super) file: Option<Arc<SpoolFile>>,
+    /// This server's name in `ingest`: the spool's own, so that both stay together; without a spool
+    /// the data folder's.
+    pub(super) node: i64,
+}
 
 /// Opens the spool of `[spool]`. The embedded store has none: it is as near as a spool would be.
 ///
@@ -28,13 +35,14 @@ pub(super) async fn open(
     metrics: &Arc<Metrics>,
 ) -> Result<Opened, StoreError> {
     if config.database.url.is_none() || !config.spool.enabled {
-        return Ok((None, data_dir.node()));
+        return Ok(Opened { packets: None, file: None, node: data_dir.node() });
     }
     let (dir, max_bytes) = (config.spool_dir(), config.spool.max_bytes);
     let opened = tokio::task::spawn_blocking(move || SpoolFile::open(&dir, max_bytes)).await;
-    let file = opened.map_err(|error| StoreError::Refused(error.to_string()))??;
+    let file = Arc::new(opened.map_err(|error| StoreError::Refused(error.to_string()))??);
     let node = file.node();
-    Ok((Some(Spool::begin(file, store, known, health, metrics).await?), node))
+    let packets = Spool::begin(Arc::clone(&file), store, known, health, metrics).await?;
+    Ok(Opened { packets: Some(packets), file: Some(file), node })
 }
 
 /// The drain, running. It is stopped after the writers have ended.

@@ -14,12 +14,14 @@ mod migration;
 mod people;
 pub mod postgres;
 mod seal;
+mod telemetry;
 
 pub use bell::{Bell, Listener, Topic};
 pub use embedded::spool;
 pub use error::StoreError;
 pub use keys::{ApiKey, ApiKeys};
 pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
+pub use telemetry::{TELEMETRY_LANE, Telemetry, TelemetryBatch, TelemetryKind, TelemetryRow};
 pub use seal::{Place, SealError, Sealer};
 
 use crate::{
@@ -164,7 +166,7 @@ const LATEST: i64 = 100;
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
-pub trait Store: People + ApiKeys {
+pub trait Store: People + ApiKeys + Telemetry {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;

@@ -17,6 +17,7 @@ mod people;
 mod pubs;
 pub mod spool;
 mod subs;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -21,10 +21,13 @@ mod people;
 mod pubs;
 mod sqlstate;
 mod subs;
+mod telemetry;
 mod time;
 mod tls;
 
-use super::{Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window};
+use super::{
+    Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window, fingerprint::Fingerprints,
+};
 use crate::{
     acme::Cache,
     protocol::{confo, packet::PubRef},
@@ -93,6 +96,8 @@ pub struct Postgres {
     /// Of its own, because whoever asks whether the database is up must not wait in a queue.
     watch: Pool,
     bell: Arc<Bell>,
+    /// Tells this process's batches of telemetry from another's under the same node.
+    writer: i64,
 }
 
 impl Postgres {
@@ -106,7 +111,7 @@ impl Postgres {
         let pool = dialer.pool(max_connections)?;
         let watch = dialer.pool(1)?;
         let this =
-            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default() };
+            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default(), writer: Fingerprints::default().own() };
         this.set_aside(); // the watch's
         Ok(this)
     }

@@ -1,6 +1,6 @@
 //! A checksum of a packet's values: SQLite notices a damaged page's structure, not its content.
 
-use crate::store::PacketRow;
+use crate::store::{PacketRow, TelemetryRow};
 
 /// FNV-1a, 64 bit: stable from release to release, and enough against accidents.
 struct Fnv(u64);
@@ -16,6 +16,18 @@ impl Fnv {
         self.eat(&[u8::from(bytes.is_some())]);
         self.eat(&bytes.unwrap_or_default());
     }
+}
+
+/// Of everything that will be stored.
+pub(super) fn of_telemetry(row: &TelemetryRow) -> i64 {
+    let mut sum = Fnv(0xcbf2_9ce4_8422_2325);
+    let TelemetryRow { device_id, kind, created_at, body } = row;
+    for text in [device_id, kind.as_str(), body] {
+        sum.eat(text.as_bytes());
+        sum.eat(&[0xff]); // in no UTF-8 text, so where one ends is part of the sum
+    }
+    sum.eat(&created_at.to_le_bytes());
+    sum.0.cast_signed()
 }
 
 /// Of everything that will be stored, and of the device's columns `id` and `hash`.

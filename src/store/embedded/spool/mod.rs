@@ -2,7 +2,7 @@
 //!
 //! One thread owns its connection. `open` checks the file and sets a broken one aside, `salvage`
 //! saves what can be read of that, `rows` is what lies in it, `batches` what leaves it, `known`
-//! the ids. When to spool and when to drain is not decided here, but in `meter`.
+//! the ids, `telemetry` what came over HTTPS. When to spool and when to drain is not decided here, but in `meter`.
 
 mod batches;
 mod checksum;
@@ -11,6 +11,7 @@ mod open;
 mod reserve;
 mod rows;
 mod salvage;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use crate::{
     protocol::packet::PubRef,
     store::{Micros, PacketRow, StoreError, Ticket},
 };
+pub use telemetry::ClaimedTelemetry;
+
 use reserve::Reserve;
 use rusqlite::Connection;
 use std::{
@@ -82,6 +85,7 @@ struct Depth {
 pub struct SpoolFile {
     worker: Worker,
     depth: Arc<Depth>,
+    telemetry: Arc<Depth>,
     reserve: Reserve,
     node: i64,
     max_bytes: u64,
@@ -102,9 +106,11 @@ impl SpoolFile {
         let depth = Arc::new(Depth::default());
         let counted = rows::count(&connection).map_err(|fault| fault.explain(&path))?;
         depth.add(counted);
+        let telemetry = telemetry::depth(&connection).map_err(|fault| fault.explain(&path))?;
         Ok(Self {
             worker: Worker::start("m0v-spool", &path, connection)?,
             depth,
+            telemetry: Arc::new(telemetry),
             reserve: Reserve::make(dir),
             node,
             max_bytes,
@@ -124,10 +130,10 @@ impl SpoolFile {
         self.depth.rows.load(Ordering::Acquire)
     }
 
-    /// What they count for against the bound.
+    /// What they, and the telemetry, count for against the bound.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.depth.bytes.load(Ordering::Acquire)
+        self.depth.bytes.load(Ordering::Acquire) + self.telemetry.bytes.load(Ordering::Acquire)
     }
 
     /// Whether one more packet fits.
@@ -144,10 +150,12 @@ impl SpoolFile {
     /// # Errors
     /// Nothing is stored.
     pub async fn put(&self, rows: Vec<Spooled>, ticket: Option<Ticket>) -> Result<Vec<Kept>, StoreError> {
-        let (depth, max_bytes) = (Arc::clone(&self.depth), self.max_bytes);
+        let (depth, telemetry) = (Arc::clone(&self.depth), Arc::clone(&self.telemetry));
+        let max_bytes = self.max_bytes;
         self.worker
             .run(move |connection| {
-                let room = max_bytes.saturating_sub(depth.bytes.load(Ordering::Acquire));
+                let used = depth.bytes.load(Ordering::Acquire) + telemetry.bytes.load(Ordering::Acquire);
+                let room = max_bytes.saturating_sub(used);
                 let (kept, added) = rows::put(connection, &rows, ticket, room)?;
                 depth.add(added);
                 Ok(kept)

@@ -8,6 +8,7 @@ use std::{fmt, path::Path};
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     packets: u64,
+    telemetry: u64,
     known: u64,
     node: bool,
     /// Places of which nothing could be read.
@@ -16,12 +17,15 @@ pub(super) struct Saved {
 
 impl fmt::Display for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { packets, known, node, gaps } = self;
-        write!(f, "saved {packets} packets and {known} ids of the damaged spool")?;
+        let Self { packets, telemetry, known, node, gaps } = self;
+        write!(
+            f,
+            "saved {packets} packets, {telemetry} rows of telemetry and {known} ids of the damaged spool"
+        )?;
         if *gaps > 0 {
             write!(
                 f,
-                "; packets are missing in {gaps} places: send what is set aside to whoever can read it"
+                "; some are missing in {gaps} places: send what is set aside to whoever can read it"
             )?;
         }
         if !node {
@@ -36,6 +40,9 @@ impl fmt::Display for Saved {
 const PACKET: &str = "place, saved_at, id, hash, pub_id, created_at, voltage, frequency, protected, seq, extra, \
                       checksum, refused, lane, batch, writer";
 const PACKET_COLUMNS: usize = 16;
+
+const TELEMETRY: &str = "place, saved_at, device_id, kind, created_at, body, checksum, batch, writer";
+const TELEMETRY_COLUMNS: usize = 9;
 
 /// Copies from the file at `damaged`, which stays as it is, into `fresh`.
 pub(super) fn save(damaged: &Path, fresh: &mut Connection) -> Result<Saved, Fault> {
@@ -60,6 +67,19 @@ pub(super) fn save(damaged: &Path, fresh: &mut Connection) -> Result<Saved, Faul
         ),
     };
     (saved.packets, saved.gaps) = packets.copy(&transaction)?;
+    let telemetry = Table {
+        from: &from,
+        read: format!("SELECT {TELEMETRY} FROM telemetry NOT INDEXED WHERE place"),
+        order: "ORDER BY place",
+        columns: TELEMETRY_COLUMNS,
+        write: format!(
+            "INSERT OR IGNORE INTO telemetry ({TELEMETRY}) VALUES (?{})",
+            ", ?".repeat(TELEMETRY_COLUMNS - 1)
+        ),
+    };
+    let gaps;
+    (saved.telemetry, gaps) = telemetry.copy(&transaction)?;
+    saved.gaps += gaps;
     let known = Table {
         from: &from,
         read: "SELECT pub_id, hash FROM known NOT INDEXED WHERE pub_id".to_owned(),

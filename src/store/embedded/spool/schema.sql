@@ -28,6 +28,21 @@ CREATE UNIQUE INDEX packet_seq ON packet (id, hash, created_at, seq) WHERE seq I
 CREATE INDEX packet_batch ON packet (lane, batch) WHERE lane IS NOT NULL;
 CREATE INDEX packet_stranger ON packet (id, hash) WHERE pub_id IS NULL AND refused IS NULL;
 
+-- What came over HTTPS.
+CREATE TABLE telemetry (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    saved_at INTEGER NOT NULL, -- acknowledged then (Unix microseconds)
+    device_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    -- As for packets; telemetry has one lane.
+    batch INTEGER,
+    writer INTEGER
+) STRICT;
+CREATE INDEX telemetry_batch ON telemetry (batch) WHERE batch IS NOT NULL;
+
 -- Devices that exist, as far as this server has heard.
 CREATE TABLE known (
     pub_id INTEGER PRIMARY KEY,
