@@ -142,6 +142,11 @@ pub fn turned_away(metrics: &Metrics, port: &'static str, reason: &'static str) 
     log::debug!(target: room(port), "turned away: {reason}");
 }
 
+/// A handshake panicked: a bug of ours or of a library; its connection is closed.
+pub fn handshake_died(port: &'static str) {
+    log::error!(target: room(port), "a handshake died of a bug: please report what was logged before");
+}
+
 /// Lines were answered with what the peer hoped for.
 pub fn lines_thanked(metrics: &Metrics, port: &'static str, count: u64) {
     if count > 0 {
@@ -270,6 +275,12 @@ pub fn registry_is_behind(metrics: &Metrics, error: &StoreError) {
 /// An HTTP request was answered.
 pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
+}
+
+/// A request came with an API key that is none.
+pub fn wrong_api_key(metrics: &Metrics) {
+    metrics.wrong_api_keys.inc();
+    log::debug!(target: room("api"), "a wrong API key");
 }
 
 /// A confirmation is stored; a conflict is the operator's to resolve.
