@@ -11,6 +11,7 @@ mod checkout;
 mod confirm;
 mod conflicts;
 mod connect;
+mod devices;
 mod fault;
 mod hear;
 mod keys;
@@ -26,7 +27,8 @@ mod time;
 mod tls;
 
 use super::{
-    Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window, fingerprint::Fingerprints,
+    Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window, devices::Changes,
+    fingerprint::Fingerprints,
 };
 use crate::{
     acme::Cache,
@@ -96,6 +98,7 @@ pub struct Postgres {
     /// Of its own, because whoever asks whether the database is up must not wait in a queue.
     watch: Pool,
     bell: Arc<Bell>,
+    changes: Changes,
     /// Tells this process's batches of telemetry from another's under the same node.
     writer: i64,
 }
@@ -110,8 +113,16 @@ impl Postgres {
         let dialer = Arc::new(Dialer::new(options)?);
         let pool = dialer.pool(max_connections)?;
         let watch = dialer.pool(1)?;
-        let this =
-            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default(), writer: Fingerprints::default().own() };
+        let this = Self {
+            dialer,
+            pool,
+            max_connections,
+            own: AtomicUsize::new(0),
+            watch,
+            bell: Arc::default(),
+            changes: Changes::default(),
+            writer: Fingerprints::default().own(),
+        };
         this.set_aside(); // the watch's
         Ok(this)
     }
@@ -315,7 +326,7 @@ impl Store for Postgres {
 
     async fn hear(&self) {
         self.set_aside();
-        hear::run(&self.dialer, &self.bell).await;
+        hear::run(&self.dialer, &self.bell, &self.changes).await;
     }
 
     fn acme_cache(&self, name: String, sealer: Sealer) -> Option<Arc<dyn Cache>> {
