@@ -18,6 +18,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod confirm;
+pub mod device;
 pub mod meter;
 pub mod net;
 pub mod ops;

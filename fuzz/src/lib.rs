@@ -1,7 +1,7 @@
 //! The pure rooms, compiled alone: a fuzzer with sanitizers is built in seconds, and a
 //! room that begins to import what it must not does not build here.
 //!
-//! `cargo fuzz run packet`, `confo`, `line` or `hello`, from the repository's root.
+//! `cargo fuzz run packet`, `confo`, `line`, `hello` or `certificate`, from the repository's root.
 
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
@@ -12,6 +12,13 @@ pub mod tls {
     pub mod hello;
     pub mod names;
     pub mod verdict;
+}
+
+/// The pure part of the device room.
+#[path = "../../src/device"]
+pub mod device {
+    pub mod judge;
+    pub mod name;
 }
 
 use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};
