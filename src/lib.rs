@@ -6,6 +6,7 @@
 //! - [`cli`]: one file per subcommand · [`config`]: every key, default and check
 //! - [`server`]: bind, accept, limits, drain: joins the rooms below
 //! - [`meter`], [`confirm`], [`api`]: what is said on ports 38981, 38979 and 38980
+//! - [`device`]: who a device is: certificates, the allow-list, revocation
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
 //! - [`acme`]: the RSA certificate: ordered, kept, renewed
 //! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS

@@ -1,7 +1,24 @@
-//! Who a device is.
+//! Who a device is: certificates judged, devices registered just in time, revoked while connected.
 //!
-//! [`judge`] says what a presented certificate is worth; [`name`] what a device may be called.
-//! Rows and transactions are the store's ([`crate::store::devices`]).
+//! A connection that showed a certificate is brought before the [`Registry`] once TLS is up and
+//! before a byte is read, whichever stack served it, full or resumed. What comes back is an
+//! [`Identity`], which tells the rooms who speaks for as long as the connection lasts, or
+//! [`Refused`]. The registry answers for a known certificate from its `snapshot`; a miss asks the
+//! store. `follow` keeps the snapshot true to the store's announcements. [`judge`] says what a
+//! certificate is worth and which CA vouches for it, [`name`] what a device may be called: both pure.
 
+mod admit;
+mod fingerprint;
+mod follow;
+mod identity;
 pub mod judge;
 pub mod name;
+mod refused;
+mod registry;
+mod snapshot;
+
+pub use fingerprint::Fingerprint;
+pub use follow::follow;
+pub use identity::Identity;
+pub use refused::Refused;
+pub use registry::Registry;

@@ -5,4 +5,5 @@ pub mod admission;
 pub mod listen;
 pub mod rate;
 pub mod replay;
+pub mod socket;
 pub mod write_deadline;

@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::devices::Certificates;
 use super::handshakes::Handshakes;
 use super::stored::Stored;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -82,6 +83,8 @@ pub struct Metrics {
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
     pub held: Gauge,
+    /// Who devices are.
+    pub devices: Certificates,
     /// Queue, commits, spool.
     pub stored: Stored,
     /// Failed calls to the store.
@@ -121,6 +124,7 @@ impl Default for Metrics {
         );
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
+        let devices = Certificates::register(&mut registry);
         let stored = Stored::register(&mut registry);
         let store_errors = Family::default();
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
@@ -153,6 +157,7 @@ impl Default for Metrics {
             requests,
             confirmations,
             held,
+            devices,
             stored,
             store_errors,
             store_up,

@@ -2,6 +2,7 @@
 
 use super::connection::{Door, House};
 use crate::net::accept::{AcceptError, PAUSE};
+use crate::net::socket::Socket;
 use crate::ops::events;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -20,7 +21,7 @@ pub(super) async fn run(listener: TcpListener, door: Arc<Door>, house: Arc<House
             accepted = accept(&listener, &house) => accepted,
         };
         match accepted {
-            Some(Ok((tcp, peer, permit))) => House::receive(&house, &door, tcp, peer, permit),
+            Some(Ok((tcp, peer, permit))) => House::receive(&house, &door, Socket::Tcp(tcp), peer, permit),
             Some(Err(error)) => {
                 let kind = AcceptError::of(&error);
                 events::accept_failed(&house.metrics, door.port, kind, &error);

@@ -5,12 +5,14 @@
 
 mod accept;
 mod acme;
+mod admin;
 mod certificates;
 mod connection;
 mod data_dir;
 mod doors;
 mod expiry;
 mod files;
+mod handshakes;
 mod secret;
 mod spool;
 mod store;
@@ -20,7 +22,7 @@ use crate::acme::AcmeError;
 use crate::config::Config;
 use crate::meter::Known;
 use crate::net::listen::BindError;
-use crate::ops::admin::{self, Admin};
+use crate::ops::admin::Admin;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::StoreError;
@@ -30,7 +32,6 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +123,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let draining = spool::drain(&lanes);
     let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
     drop(lanes);
-    let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
+    let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
+        .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
@@ -138,7 +140,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         addresses: bound.admin_addresses.into(),
     };
     for listener in bound.admin {
-        tasks.spawn(serve_admin(listener, admin.clone(), stopping.clone()));
+        tasks.spawn(admin::serve(listener, admin.clone(), stopping.clone()));
     }
     health.set_listening(true);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -163,14 +165,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
 
 /// Where the bound addresses are written, in `data_dir`.
 const LISTENERS: &str = "listeners.json";
-
-async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    let router = admin::router(admin);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        log::error!("admin port: {error}");
-    }
-}
 
 /// Tells systemd, when it listens.
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
