@@ -135,6 +135,11 @@ impl Gate {
         }
     }
 
+    /// The name of the header that carries the API key.
+    pub(super) fn header(&self) -> &str {
+        self.header.name.as_str()
+    }
+
     /// Who sends these headers.
     ///
     /// # Errors

@@ -5,14 +5,14 @@
 //! is every refusal's shape, `openapi` describes it all.
 //! Whether a device confirmed is `confirm`'s to say: both ports ask one `confirm::Lookup`.
 
-#[expect(dead_code, reason = "the routes with bodies come next")]
 mod body;
 mod confo;
 mod error;
-#[expect(dead_code, reason = "the routes with bodies come next")]
 mod gate;
+mod names;
 mod openapi;
 mod serve;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,6 +20,7 @@ mod text;
 pub use gate::KeyHeader;
 pub use openapi::description;
 pub use serve::{Bounds, Peer, Tasks, serve};
+pub use telemetry::{TelemetryOptions, TelemetrySink};
 
 use crate::confirm::Lookup;
 use crate::ops::health::Health;
@@ -45,6 +46,8 @@ pub struct Ground {
     pub lookup: Arc<Lookup>,
     /// Everything else that is kept.
     pub store: Arc<dyn Store>,
+    /// Makes telemetry durable.
+    pub telemetry: TelemetrySink,
     /// The header of the API key.
     pub key: KeyHeader,
     /// Whether the store is there.
@@ -68,12 +71,15 @@ impl ApiService {
 /// extensions. A family whose requests have bodies lends them, so that what is left of one is
 /// dropped; the others, and what no route is for, drop them before they look.
 fn router(ground: Ground) -> Router {
-    let Ground { lookup, store, key, health, metrics, stop } = ground;
-    let _gate = Arc::new(gate::Gate::new(key, store, health, metrics));
+    let Ground { lookup, store, telemetry, key, health, metrics, stop } = ground;
+    let gate = Arc::new(gate::Gate::new(key, store, health, metrics));
     let discard = || middleware::from_fn(body::discard);
+    let lend = || middleware::from_fn(body::lend);
+    let telemetry = telemetry::Telemetry { gate: Arc::clone(&gate), sink: telemetry };
     Router::new()
-        .merge(openapi::routes().layer(discard()))
+        .merge(openapi::routes(gate.header()).layer(discard()))
         .merge(confo::routes(confo::Confo { lookup, stop }).layer(discard()))
+        .merge(telemetry::routes(telemetry).layer(lend()))
         .fallback(error::unknown_path.layer(discard()))
         .method_not_allowed_fallback(error::wrong_method.layer(discard()))
         .layer(middleware::from_fn(gate::refuse_bad_certificate))

@@ -1,36 +1,61 @@
 //! `GET /openapi.json`: the description of the port, made from the code that serves it.
 
-use super::{confo, confo::Found, error::ErrorBody};
+use super::{confo, confo::Found, error::ErrorBody, telemetry};
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use utoipa::OpenApi;
+use utoipa::openapi::Components;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "m0v",
-        description = "Provisioning lookups of m0v. Every refusal has one shape: `code`, `error`, `message`.",
+        description = "Provisioning and telemetry of m0v. Every refusal has one shape: `code`, `error`, `message`.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(confo::show, confo::show_hash, show),
-    components(schemas(ErrorBody, Found)),
-    tags((name = "confirmations", description = "Has a device confirmed that it was provisioned?"), (name = "description"))
+    paths(
+        confo::show,
+        confo::show_hash,
+        telemetry::of_device,
+        telemetry::of_caller,
+        telemetry::forward,
+        telemetry::forward_status,
+        show
+    ),
+    components(schemas(ErrorBody, Found, telemetry::Forwarded, telemetry::Success)),
+    tags(
+        (name = "confirmations", description = "Has a device confirmed that it was provisioned?"),
+        (name = "telemetry", description = "Reports of devices, durable before they are answered"),
+        (name = "description")
+    )
 )]
 struct Description;
 
-pub(super) fn routes() -> Router {
-    Router::new().route("/openapi.json", get(show))
+/// The description as one JSON document (OpenAPI 3.1); `key_name` is the header of the API key.
+#[must_use]
+pub fn description(key_name: &str) -> String {
+    let mut description = Description::openapi();
+    let components = description.components.get_or_insert_with(Components::new);
+    let key = "The API key. If this header is there, only the key is judged";
+    let key = ApiKey::Header(ApiKeyValue::with_description(key_name, key));
+    components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
+    let certificate = "A client certificate that is listed, or signed by a registered CA";
+    let certificate = SecurityScheme::MutualTls {
+        description: Some(certificate.to_owned()),
+        deprecated: None,
+        extensions: None,
+    };
+    components.add_security_scheme("clientCertificate", certificate);
+    description.to_pretty_json().expect("a description of strings is JSON")
 }
 
-/// The description as one JSON document (OpenAPI 3.1).
-#[must_use]
-pub fn description() -> &'static str {
-    static TEXT: LazyLock<String> =
-        LazyLock::new(|| Description::openapi().to_pretty_json().expect("a description of strings is JSON"));
-    &TEXT
+pub(super) fn routes(key_name: &str) -> Router {
+    Router::new().route("/openapi.json", get(show)).with_state(description(key_name).into())
 }
 
 /// This description
@@ -44,6 +69,6 @@ pub fn description() -> &'static str {
         (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
     ),
 )]
-pub(super) async fn show() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
+pub(super) async fn show(State(text): State<Arc<str>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
 }

@@ -1,6 +1,8 @@
 //! The description, and connections over an in-memory pipe under paused time.
 
-use super::{ApiService, Bounds, Ground, KeyHeader, Peer, Tasks, description, serve};
+use super::{
+    ApiService, Bounds, Ground, KeyHeader, Peer, Tasks, TelemetryOptions, TelemetrySink, description, serve,
+};
 use crate::confirm::Lookup;
 use crate::device::{Identity, Refused};
 use crate::ops::{health::Health, metrics::Metrics};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,8 +43,19 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
     let lookup = Lookup::new(store.clone(), Duration::ZERO, Arc::clone(&health), Arc::clone(&metrics));
     let stop = CancellationToken::new();
+    let options = TelemetryOptions {
+        node: 1,
+        max_rows: 10,
+        spool: None,
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+    };
+    let mut tasks = JoinSet::new();
+    let telemetry = TelemetrySink::start(store.clone(), options, &mut tasks);
+    tasks.detach_all();
     let service = Arc::new(ApiService::new(Ground {
         lookup: Arc::new(lookup),
+        telemetry,
         store,
         key: KeyHeader::new("api-key-name", None).unwrap(),
         health,
@@ -134,7 +147,7 @@ async fn refuses_whatever_comes_with_a_refused_certificate_and_closes() {
 
 #[test]
 fn the_description_has_every_route_and_refusal() {
-    let description: Value = serde_json::from_str(description()).unwrap();
+    let description: Value = serde_json::from_str(&description("x-key")).unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     for path in ["/confo/{deviceName}/{ssid}", "/api/confo/{deviceName}/{ssid}"] {
         let route = &description["paths"][path]["get"];
@@ -151,7 +164,7 @@ fn the_description_has_every_route_and_refusal() {
 
 #[test]
 fn the_description_of_an_answer_is_the_answer() {
-    let description: Value = serde_json::from_str(description()).unwrap();
+    let description: Value = serde_json::from_str(&description("x-key")).unwrap();
     let schema = &description["components"]["schemas"]["Found"];
     let answer = Answer { device_name: "a", timestamp: 1, ssid: "b", hash: 1, id: None, conflict: true };
     let answer: Value = serde_json::from_str(&answer.to_string()).unwrap();

@@ -2,6 +2,9 @@
 
 use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
 
+/// Bytes: a random key of letters and digits that is shorter than this has under 100 bits.
+const SHORT_KEY: usize = 17;
+
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
     /// Shrinks with each room that is built.
@@ -9,10 +12,8 @@ impl Config {
     pub fn not_built_yet(&self) -> Vec<String> {
         let mut asked = Vec::new();
         if !self.api.listen.is_empty() {
-            let Api { key_value, onboarding_token, broker_token, issuer_ca, client_cert_header, .. } =
-                &self.api;
+            let Api { onboarding_token, broker_token, issuer_ca, client_cert_header, .. } = &self.api;
             for (key, is_set) in [
-                ("key_value", key_value.is_some()),
                 ("onboarding_token", onboarding_token.is_some()),
                 ("broker_token", broker_token.is_some()),
                 ("issuer_ca", issuer_ca.is_some()),
@@ -47,6 +48,9 @@ impl Config {
         }
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        if self.api.key_value.as_ref().is_some_and(|key| key.expose_secret().len() < SHORT_KEY) {
+            found.push(format!("[api] key_value: fewer than {SHORT_KEY} characters can be guessed"));
         }
         match self.tls.compat {
             Compat::Strict | Compat::Cc3220 => {}

@@ -69,7 +69,9 @@ impl Stored {
             degraded: Gauge::default(),
             settings: Family::default(),
             telemetry: Family::default(),
-            telemetry_commit: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
+            telemetry_commit: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+            }),
             spooled_telemetry: Gauge::default(),
             spooled: Counter::default(),
             drained: Counter::default(),

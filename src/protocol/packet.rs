@@ -56,7 +56,8 @@ pub(super) fn timestamp(value: Value<'_>) -> Result<Option<i64>, Fault> {
     }
 }
 
-pub(super) fn clock_is_set(seconds: &i64) -> bool {
+/// Whether a time is later than what a clock shows that was never set.
+pub fn clock_is_set(seconds: &i64) -> bool {
     *seconds >= CLOCK_IS_SET
 }
 

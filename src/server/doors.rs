@@ -2,7 +2,7 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::api::{ApiService, Ground, KeyHeader};
+use crate::api::{ApiService, Ground, KeyHeader, TelemetrySink};
 use crate::config::{self, Config, IpNet, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
@@ -191,6 +191,7 @@ impl Rooms {
         store: &Arc<dyn Store>,
         known: &Arc<Known>,
         lanes: &Lanes,
+        telemetry: TelemetrySink,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
@@ -226,6 +227,7 @@ impl Rooms {
         let api = ApiService::new(Ground {
             lookup,
             store: Arc::clone(store),
+            telemetry,
             key: KeyHeader::new(&config.api.key_name, key_value)
                 .expect("the configuration checks that key_name is a header's name"),
             health: Arc::clone(health),

@@ -19,6 +19,7 @@ mod store;
 mod swap;
 
 use crate::acme::AcmeError;
+use crate::api::{TelemetryOptions, TelemetrySink};
 use crate::config::Config;
 use crate::meter::Known;
 use crate::net::listen::BindError;
@@ -119,9 +120,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     }
     let handle = acme.as_ref().map(acme::Acme::handle);
     tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
+    let options = TelemetryOptions {
+        node: spool.node,
+        max_rows: config.database.batch_max_rows,
+        spool: spool.file,
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+    };
+    let telemetry = TelemetrySink::start(Arc::clone(&store), options, &mut tasks);
     let lanes = doors::lanes(&config, spool.node, spool.packets, &health, &metrics);
     let draining = spool::drain(&lanes);
-    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
+    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, telemetry, &mut tasks, &stopping);
     drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
         .map_err(|error| ServeError::Task(error.to_string()))?;

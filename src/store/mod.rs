@@ -22,8 +22,8 @@ pub use embedded::spool;
 pub use error::StoreError;
 pub use keys::{ApiKey, ApiKeys};
 pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
-pub use telemetry::{TELEMETRY_LANE, Telemetry, TelemetryBatch, TelemetryKind, TelemetryRow};
 pub use seal::{Place, SealError, Sealer};
+pub use telemetry::{TELEMETRY_LANE, Telemetry, TelemetryBatch, TelemetryKind, TelemetryRow};
 
 use crate::{
     acme,

@@ -198,7 +198,15 @@ fn the_description_is_served() {
         let paths: Vec<_> = description["paths"].as_object().expect("paths").keys().cloned().collect();
         assert_eq!(
             paths,
-            ["/api/confo/{deviceName}/{ssid}", "/confo/{deviceName}/{ssid}", "/openapi.json"],
+            [
+                "/api/confo/{deviceName}/{ssid}",
+                "/confo/{deviceName}/{ssid}",
+                "/devicetelemetry",
+                "/devicetelemetry/{deviceId}",
+                "/forwardstatus",
+                "/forwardtelemetry",
+                "/openapi.json"
+            ],
             "every route of the router, and no other"
         );
     }

@@ -16,6 +16,7 @@ mod acme_cluster;
 mod acme_refusals;
 mod admin;
 mod api;
+mod api_telemetry;
 mod certificates;
 mod commands;
 mod configuration;

@@ -44,7 +44,60 @@ impl ConfoRow {
     }
 }
 
+/// A row of `telemetry`; times in Unix µs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TelemetryRow {
+    pub(crate) device_id: String,
+    pub(crate) kind: String,
+    pub(crate) created_at: i64,
+    pub(crate) saved_at: i64,
+    pub(crate) body: Value,
+}
+
 impl Site {
+    /// All telemetry, in the order of the ids.
+    pub(crate) fn telemetry(&self) -> Vec<TelemetryRow> {
+        let body = |text: Option<String>| json(text.as_deref()).expect("never null");
+        match self.database() {
+            None => self.read_embedded(
+                "SELECT device_id, kind, created_at, saved_at, body FROM telemetry ORDER BY id",
+                |row| {
+                    Ok(TelemetryRow {
+                        device_id: row.get(0)?,
+                        kind: row.get(1)?,
+                        created_at: row.get(2)?,
+                        saved_at: row.get(3)?,
+                        body: body(row.get(4)?),
+                    })
+                },
+            ),
+            Some(database) => read_postgres(
+                database.url(),
+                "SELECT device_id, kind, (extract(epoch FROM created_at) * 1000000)::bigint, \
+                 (extract(epoch FROM saved_at) * 1000000)::bigint, body::text FROM telemetry ORDER BY id",
+                |row| TelemetryRow {
+                    device_id: row.get(0),
+                    kind: row.get(1),
+                    created_at: row.get(2),
+                    saved_at: row.get(3),
+                    body: body(row.get(4)),
+                },
+            ),
+        }
+    }
+
+    /// Runs a statement as another program would.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self.database() {
+            None => {
+                let store = Connection::open(self.sqlite_file()).expect("opens m0v.sqlite");
+                store.busy_timeout(Duration::from_secs(30)).expect("sets the busy timeout");
+                store.execute(sql, []).expect("the columns are as agreed");
+            }
+            Some(database) => drop(read_postgres(database.url(), sql, |_| ())),
+        }
+    }
+
     /// All packets, in the order of their ids.
     pub(crate) fn packets(&self) -> Vec<PacketRow> {
         match self.database() {

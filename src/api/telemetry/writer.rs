@@ -166,13 +166,8 @@ impl Writer {
                 return self.spool(rows, None).await;
             }
         };
-        let batch = TelemetryBatch {
-            node: self.options.node,
-            ticket,
-            rows,
-            refused: Vec::new(),
-            is_promised: false,
-        };
+        let batch =
+            TelemetryBatch { node: self.options.node, ticket, rows, refused: Vec::new(), is_promised: false };
         match self.write(&batch, "database").await {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| self.verdict(outcome)).collect(),
             Err(error) => {
@@ -290,8 +285,7 @@ impl Writer {
             return Err(StoreError::Refused("the spool counts telemetry that is not there".into()));
         }
         let bad = refused.len();
-        let batch =
-            TelemetryBatch { node: self.options.node, ticket, rows, refused, is_promised: true };
+        let batch = TelemetryBatch { node: self.options.node, ticket, rows, refused, is_promised: true };
         let outcomes = self.write(&batch, "drain").await?;
         let rejected = outcomes.iter().filter(|outcome| outcome.is_some()).count() + bad;
         events::rejected(&self.options.metrics, rejected as u64);

@@ -17,10 +17,14 @@ use crate::store::{
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Transaction};
 
-const TURN: &str = "UPDATE ingest SET batch = $3, writer = $4 WHERE node = $1 AND lane = $2 AND batch = $3 - 1";
+const TURN: &str = "
+    UPDATE ingest SET batch = $3::bigint, writer = $4::bigint
+     WHERE node = $1::bigint AND lane = $2::int AND batch = $3::bigint - 1";
 
 /// Takes the number for nobody, if it is still to be had.
-const BURN: &str = "UPDATE ingest SET batch = $3, writer = $4 WHERE node = $1 AND lane = $2 AND batch < $3";
+const BURN: &str = "
+    UPDATE ingest SET batch = $3::bigint, writer = $4::bigint
+     WHERE node = $1::bigint AND lane = $2::int AND batch < $3::bigint";
 
 /// A first batch has a row to lock, too.
 const BEGIN: &str =

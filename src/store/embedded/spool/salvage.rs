@@ -23,10 +23,7 @@ impl fmt::Display for Saved {
             "saved {packets} packets, {telemetry} rows of telemetry and {known} ids of the damaged spool"
         )?;
         if *gaps > 0 {
-            write!(
-                f,
-                "; some are missing in {gaps} places: send what is set aside to whoever can read it"
-            )?;
+            write!(f, "; some are missing in {gaps} places: send what is set aside to whoever can read it")?;
         }
         if !node {
             f.write_str(

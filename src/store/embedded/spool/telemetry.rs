@@ -97,7 +97,9 @@ impl SpoolFile {
     pub async fn release_telemetry(&self, ticket: Ticket) -> Result<(), StoreError> {
         self.write(move |connection| {
             connection
-                .prepare_cached("UPDATE telemetry SET batch = NULL, writer = NULL WHERE batch = ?1 AND writer = ?2")?
+                .prepare_cached(
+                    "UPDATE telemetry SET batch = NULL, writer = NULL WHERE batch = ?1 AND writer = ?2",
+                )?
                 .execute(params![ticket.number, ticket.writer])?;
             Ok(())
         })
@@ -115,10 +117,11 @@ impl SpoolFile {
 
 /// Rows and bytes, counted anew.
 pub(super) fn depth(connection: &Connection) -> Result<Depth, Fault> {
-    let counted =
-        connection.query_row(&format!("SELECT count(*), coalesce(sum({LENGTH}), 0) FROM telemetry"), [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let counted = connection.query_row(
+        &format!("SELECT count(*), coalesce(sum({LENGTH}), 0) FROM telemetry"),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let (rows, bytes) = unsigned(counted);
     let depth = Depth::default();
     depth.add((rows, rows * ROW_BYTES + bytes));
@@ -227,8 +230,7 @@ fn unsettled(connection: &Connection) -> Result<Vec<Ticket>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT batch, writer FROM telemetry WHERE batch IS NOT NULL ORDER BY batch",
     )?;
-    let tickets = statement.query_map([], |row| {
-        Ok(Ticket { lane: TELEMETRY_LANE, number: row.get(0)?, writer: row.get(1)? })
-    })?;
+    let tickets = statement
+        .query_map([], |row| Ok(Ticket { lane: TELEMETRY_LANE, number: row.get(0)?, writer: row.get(1)? }))?;
     Ok(tickets.collect::<Result<_, _>>()?)
 }
