@@ -36,6 +36,12 @@ pub(super) async fn discard(request: Request, next: Next) -> Response {
     next.run(Request::from_parts(parts, Body::empty())).await
 }
 
+/// Drops the body of a request that nobody will look at, so that the refusal arrives.
+pub(super) async fn drop_unread(request: Request) {
+    let (parts, body) = request.into_parts();
+    drop_body(&parts.headers, body).await;
+}
+
 /// Lends the body of a request to a route that may read it, refuses one that is too long, and
 /// drops what the route left, so that a refusal reaches a client that is still sending.
 pub(super) async fn lend(request: Request, next: Next) -> Response {

@@ -1,6 +1,7 @@
 //! Every refusal of the port in one shape: `{"code":404,"error":"Not Found","message":"…"}`.
 
 use super::body::MAX_BODY;
+use crate::device;
 use crate::protocol::body::BadBody;
 use crate::protocol::confo::BadPart;
 use crate::protocol::reply::Refusal;
@@ -47,6 +48,9 @@ pub(super) enum ApiError {
     /// A parameter breaks a rule of its own: its name, and what continues it.
     #[error("{0} {1}")]
     Parameter(&'static str, String),
+    /// The certificate of the connection is not accepted.
+    #[error("{0}")]
+    Certificate(device::Refused),
     /// Nothing says who asks.
     #[error("who asks? Send an API key in the header {0}, or connect with a client certificate")]
     NoCredentials(HeaderName),
@@ -104,7 +108,9 @@ impl ApiError {
             | Self::Broken
             | Self::Late
             | Self::Parameter(..) => StatusCode::BAD_REQUEST,
-            Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => StatusCode::UNAUTHORIZED,
+            Self::Certificate(_) | Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -141,6 +147,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::Certificate(_)) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);

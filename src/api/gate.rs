@@ -3,19 +3,23 @@
 //! A key that is there is judged alone. The configured one needs no database; the named ones are
 //! read at most once in [`STALE`], and while the database is away those it had last count on.
 
-use super::Peer;
 use super::error::ApiError;
+use super::{Peer, body};
+use crate::device::{Identity, Refused};
 use crate::net::rate::PerIpRate;
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply::Refusal;
 use crate::store::Store;
+use crate::store::devices::Role;
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::{FromRef, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use governor::Quota;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -108,6 +112,8 @@ pub(super) enum Caller {
         /// What the audit calls it.
         name: Arc<str>,
     },
+    /// By the certificate of the connection.
+    Certificate(Arc<Identity>),
 }
 
 impl Gate {
@@ -136,7 +142,12 @@ impl Gate {
     async fn judge(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, ApiError> {
         let mut keys = headers.get_all(&self.header.name).into_iter();
         match (keys.next(), keys.next()) {
-            (None, _) => Err(ApiError::NoCredentials(self.header.name.clone())),
+            (None, _) => match &peer.certificate {
+                Some(Ok(identity)) if identity.is_revoked() => Err(ApiError::Certificate(Refused::Revoked)),
+                Some(Ok(identity)) => Ok(Caller::Certificate(Arc::clone(identity))),
+                Some(Err(refused)) => Err(ApiError::Certificate(refused.clone())),
+                None => Err(ApiError::NoCredentials(self.header.name.clone())),
+            },
             (Some(key), None) => self.judge_key(KeyDigest::of(key.as_bytes()), peer).await,
             (Some(_), Some(_)) => Err(self.wrong_key(peer)),
         }
@@ -201,7 +212,34 @@ impl Caller {
     pub(super) fn who(&self) -> String {
         match self {
             Self::Key { name } => format!("api key {name}"),
+            Self::Certificate(identity) => format!("certificate {}", identity.certificate_id()),
         }
+    }
+
+    /// Insists on somebody who may speak for any device: a key, or a certificate of that role.
+    ///
+    /// # Errors
+    /// A certificate of the role `device`.
+    pub(super) fn is_service(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Key { .. } => Ok(()),
+            Self::Certificate(identity) if identity.role() == Role::Service => Ok(()),
+            Self::Certificate(_) => {
+                Err(ApiError::NotEntitled("this needs an API key, or a certificate of the role service"))
+            }
+        }
+    }
+}
+
+/// Refuses every request of a connection whose certificate is not accepted, with the reason.
+pub(super) async fn refuse_bad_certificate(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Peer>().map(|peer| &peer.certificate) {
+        Some(Some(Err(refused))) => {
+            let refusal = ApiError::Certificate(refused.clone());
+            body::drop_unread(request).await;
+            refusal.into_response()
+        }
+        _ => next.run(request).await,
     }
 }
 

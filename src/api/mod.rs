@@ -76,4 +76,5 @@ fn router(ground: Ground) -> Router {
         .merge(confo::routes(confo::Confo { lookup, stop }).layer(discard()))
         .fallback(error::unknown_path.layer(discard()))
         .method_not_allowed_fallback(error::wrong_method.layer(discard()))
+        .layer(middleware::from_fn(gate::refuse_bad_certificate))
 }
