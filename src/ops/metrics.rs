@@ -2,6 +2,7 @@
 
 use super::handshakes::Handshakes;
 use super::stored::Stored;
+use super::tunnels::Tunnels;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -9,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// Which of our ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +86,8 @@ pub struct Metrics {
     pub held: Gauge,
     /// Queue, commits, spool.
     pub stored: Stored,
+    /// The CONNECT proxy.
+    pub tunnels: Arc<Tunnels>,
     /// Failed calls to the store.
     pub store_errors: Family<ReasonLabel, Counter>,
     /// 1 while the database answers.
@@ -122,6 +126,7 @@ impl Default for Metrics {
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let stored = Stored::register(&mut registry);
+        let tunnels = Tunnels::register(&mut registry);
         let store_errors = Family::default();
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
         let store_up = Gauge::default();
@@ -154,6 +159,7 @@ impl Default for Metrics {
             confirmations,
             held,
             stored,
+            tunnels,
             store_errors,
             store_up,
             certificate_expiry,
