@@ -7,6 +7,7 @@
 //! - [`server`]: bind, accept, limits, drain: joins the rooms below
 //! - [`meter`], [`confirm`], [`api`]: what is said on ports 38981, 38979 and 38980
 //! - [`tunnel`]: a CONNECT proxy for site gateways
+//! - [`device`]: who a device is: certificates, the allow-list, revocation
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
 //! - [`acme`]: the RSA certificate: ordered, kept, renewed
 //! - [`tls`]: the hello, the two stacks, keys and chains · [`net`]: a socket before TLS
@@ -19,6 +20,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod confirm;
+pub mod device;
 pub mod meter;
 pub mod net;
 pub mod ops;

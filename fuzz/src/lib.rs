@@ -1,7 +1,7 @@
 //! The pure rooms, compiled alone: a fuzzer with sanitizers is built in seconds, and a
 //! room that begins to import what it must not does not build here.
 //!
-//! `cargo fuzz run packet`, `confo`, `line` or `hello`, from the repository's root.
+//! `scripts/fuzz` runs every target on stable Rust; with nightly, `cargo fuzz run NAME` adds sanitizers.
 
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;

@@ -49,16 +49,24 @@ pub struct Lanes {
 
 /// The way from sessions into the store's lanes. Dropping it ends the lanes once they are empty.
 pub struct Batcher {
-    lanes: Vec<mpsc::Sender<Burst>>,
-    next: AtomicUsize,
+    lanes: LaneHandle,
+}
+
+/// A session's way to the lanes. It has one burst under way at a time, so the rows of one
+/// connection keep their order whichever lane each burst takes.
+#[derive(Clone)]
+pub struct LaneHandle {
+    lanes: Arc<[Entrance]>,
     metrics: Arc<Metrics>,
 }
 
-/// A session's place in one lane, so that the rows of one connection keep their order.
-#[derive(Clone)]
-pub struct LaneHandle {
+struct Entrance {
     sender: mpsc::Sender<Burst>,
-    metrics: Arc<Metrics>,
+    /// Rows that wait in this lane's queue.
+    waiting: Arc<AtomicUsize>,
+    /// How many make it worth another lane: few large batches cost the database less than
+    /// many small ones.
+    enough: usize,
 }
 
 impl Batcher {
@@ -67,18 +75,18 @@ impl Batcher {
         let metrics = Arc::clone(&lanes.metrics);
         let start = |number: u16| {
             let (sender, bursts) = mpsc::channel(QUEUED_BURSTS);
+            let waiting = Arc::new(AtomicUsize::new(0));
             let number = i32::from(number);
-            tasks.spawn(Writer::new(store.lane(lanes.node, number), number, bursts, lanes).run());
-            sender
+            let queue = Queue { bursts, waiting: Arc::clone(&waiting) };
+            tasks.spawn(Writer::new(store.lane(lanes.node, number), number, queue, lanes).run());
+            Entrance { sender, waiting, enough: lanes.max_rows / 2 }
         };
-        Self { lanes: (0..lanes.count).map(start).collect(), next: AtomicUsize::new(0), metrics }
+        Self { lanes: LaneHandle { lanes: (0..lanes.count).map(start).collect(), metrics } }
     }
 
-    /// Gives a connection its lane.
+    /// Gives a connection its way in.
     pub fn handle(&self) -> LaneHandle {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let sender = self.lanes[turn % self.lanes.len()].clone();
-        LaneHandle { sender, metrics: Arc::clone(&self.metrics) }
+        self.lanes.clone()
     }
 }
 
@@ -89,12 +97,49 @@ impl LaneHandle {
         let count = rows.len() + strangers.len();
         let _queued = self.metrics.stored.queued(count);
         let (verdicts, answer) = oneshot::channel();
-        if self.sender.send(Burst { rows, strangers, verdicts }).await.is_ok()
-            && let Ok(verdicts) = answer.await
+        if let Some(lane) = self.entrance()
+            && let Ok(room) = lane.sender.reserve().await
         {
-            return verdicts;
+            lane.waiting.fetch_add(count, Ordering::Relaxed);
+            room.send(Burst { rows, strangers, verdicts });
+            if let Ok(verdicts) = answer.await {
+                return verdicts;
+            }
         }
         // The lane is gone: only while the process ends. Nothing was promised.
         vec![Err(Refusal::Unavailable); count]
+    }
+
+    /// The first lane whose next batch is not large enough yet, else the least full.
+    fn entrance(&self) -> Option<&Entrance> {
+        let waiting = |lane: &&Entrance| lane.waiting.load(Ordering::Relaxed);
+        let not_full = self.lanes.iter().find(|lane| waiting(lane) < lane.enough);
+        not_full.or_else(|| self.lanes.iter().min_by_key(waiting))
+    }
+}
+
+/// A lane's end of its queue.
+pub(super) struct Queue {
+    bursts: mpsc::Receiver<Burst>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// The next burst, as soon as there is one; `None` once nobody can send any more.
+    pub(super) async fn next(&mut self) -> Option<Burst> {
+        let burst = self.bursts.recv().await;
+        self.taken(burst)
+    }
+
+    /// A burst that waits already.
+    pub(super) fn next_now(&mut self) -> Option<Burst> {
+        let burst = self.bursts.try_recv().ok();
+        self.taken(burst)
+    }
+
+    fn taken(&self, burst: Option<Burst>) -> Option<Burst> {
+        burst.inspect(|burst| {
+            self.waiting.fetch_sub(burst.rows.len() + burst.strangers.len(), Ordering::Relaxed);
+        })
     }
 }

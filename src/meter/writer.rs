@@ -2,7 +2,7 @@
 //!
 //! It never sleeps to wait for more: the commit under way is the wait.
 
-use super::batch::{Burst, Lanes, Verdict};
+use super::batch::{Burst, Lanes, Queue, Verdict};
 use super::spool::Spool;
 use crate::ops::events;
 use crate::ops::health::Health;
@@ -12,7 +12,6 @@ use crate::store::spool::Spooled;
 use crate::store::{Lane, Outcome, PacketRow, StoreError, Ticket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// A database that has not committed a batch after this long is too slow: the batch goes to the
@@ -26,7 +25,7 @@ const SETTLE_EVERY: Duration = Duration::from_secs(1);
 /// One lane's end of the queue.
 pub(super) struct Writer {
     lane: Box<dyn Lane>,
-    bursts: mpsc::Receiver<Burst>,
+    queue: Queue,
     max_rows: usize,
     spool: Option<Arc<Spool>>,
     /// Batches of this lane that lie in the spool and may be stored all the same. While there
@@ -37,18 +36,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(
-        lane: Box<dyn Lane>,
-        number: i32,
-        bursts: mpsc::Receiver<Burst>,
-        lanes: &Lanes,
-    ) -> Self {
+    pub(super) fn new(lane: Box<dyn Lane>, number: i32, queue: Queue, lanes: &Lanes) -> Self {
         let (spool, unsettled) = lanes.spool.clone().unzip();
         let mut unsettled = unsettled.unwrap_or_default();
         unsettled.retain(|ticket| ticket.lane == number);
         Self {
             lane,
-            bursts,
+            queue,
             max_rows: lanes.max_rows,
             spool,
             unsettled,
@@ -64,7 +58,7 @@ impl Writer {
             waiting.push((first.rows.len(), first.strangers.len(), first.verdicts));
             let (mut batch, mut strangers) = (first.rows, first.strangers);
             while rows < self.max_rows
-                && let Ok(burst) = self.bursts.try_recv()
+                && let Some(burst) = self.queue.next_now()
             {
                 rows += burst.rows.len() + burst.strangers.len();
                 waiting.push((burst.rows.len(), burst.strangers.len(), burst.verdicts));
@@ -85,13 +79,13 @@ impl Writer {
     /// The next burst; while the lane is idle, what it left unsettled.
     async fn next(&mut self) -> Option<Burst> {
         while !self.unsettled.is_empty() {
-            match timeout(SETTLE_EVERY, self.bursts.recv()).await {
+            match timeout(SETTLE_EVERY, self.queue.next()).await {
                 Ok(burst) => return burst,
                 Err(_) if self.health.store_is_up() => drop(self.settle().await),
                 Err(_) => {}
             }
         }
-        self.bursts.recv().await
+        self.queue.next().await
     }
 
     async fn commit(&mut self, batch: &[PacketRow]) -> Vec<Verdict> {

@@ -189,6 +189,11 @@ pub fn target_looked_up(target: &Authority, found: Result<&Pinned, std::io::Erro
     }
 }
 
+/// A handshake panicked: a bug of ours or of a library; its connection is closed.
+pub fn handshake_died(port: &'static str) {
+    log::error!(target: room(port), "a handshake died of a bug: please report what was logged before");
+}
+
 /// Lines were answered with what the peer hoped for.
 pub fn lines_thanked(metrics: &Metrics, port: &'static str, count: u64) {
     if count > 0 {
@@ -302,6 +307,15 @@ pub fn store_is_down(metrics: &Metrics, error: &StoreError) {
 pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
     if !error.is_transient() && metrics.once_a_minute("store stays down") {
         log::error!("{error}; trying again every second");
+    }
+}
+
+/// A change of the allow-list could not be read; it is tried again at once.
+pub fn registry_is_behind(metrics: &Metrics, error: &StoreError) {
+    if metrics.once_a_minute("registry is behind") {
+        log::warn!("changes of devices and certificates are not in force here yet: {error}");
+    } else {
+        log::debug!("the allow-list cannot be read: {error}");
     }
 }
 

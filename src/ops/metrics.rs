@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::devices::Certificates;
 use super::handshakes::Handshakes;
 use super::stored::Stored;
 use super::tunnels::Tunnels;
@@ -84,6 +85,8 @@ pub struct Metrics {
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
     pub held: Gauge,
+    /// Who devices are.
+    pub devices: Certificates,
     /// Queue, commits, spool.
     pub stored: Stored,
     /// The CONNECT proxy.
@@ -125,6 +128,7 @@ impl Default for Metrics {
         );
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
+        let devices = Certificates::register(&mut registry);
         let stored = Stored::register(&mut registry);
         let tunnels = Tunnels::register(&mut registry);
         let store_errors = Family::default();
@@ -158,6 +162,7 @@ impl Default for Metrics {
             requests,
             confirmations,
             held,
+            devices,
             stored,
             tunnels,
             store_errors,

@@ -3,6 +3,7 @@
 //! One function of [`events`] per event does both the log line and the metric.
 
 pub mod admin;
+pub mod devices;
 pub mod events;
 pub mod handshakes;
 pub mod health;

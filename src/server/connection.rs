@@ -1,5 +1,6 @@
 //! One connection's life: admitted, TLS, its room, its end.
 
+use super::handshakes::Handshakes;
 use crate::api::{self, ApiService};
 use crate::config::{Config, IpNet};
 use crate::confirm::{ConfirmRoom, ConfirmService};
@@ -10,14 +11,19 @@ use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
 use crate::tls::{Acceptor, Session, Stream};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long a handshake may go on once the server stops: its peer may believe it complete
+/// already, and shall be told goodbye like any other.
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(500);
 
 /// What stands behind one listening section.
 pub(super) struct Door {
@@ -44,6 +50,7 @@ pub(super) struct House {
     per_ip: Arc<PerIp>,
     bounds: Bounds,
     handshake_timeout: Duration,
+    handshakes: Handshakes,
     numbers: AtomicU64,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -63,7 +70,7 @@ impl House {
         fitting: usize,
         metrics: &Arc<Metrics>,
         stop: CancellationToken,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let limits = &config.limits;
         if fitting < limits.max_connections {
             log::warn!(
@@ -72,7 +79,7 @@ impl House {
                 limits.max_connections
             );
         }
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             metrics: Arc::clone(metrics),
             permits: Arc::new(Semaphore::new(
                 fitting.min(limits.max_connections).min(Semaphore::MAX_PERMITS),
@@ -84,15 +91,22 @@ impl House {
                 write_timeout: limits.write_timeout,
             },
             handshake_timeout: limits.handshake_timeout,
+            handshakes: Handshakes::new()?,
             numbers: AtomicU64::new(1),
             connections: TaskTracker::new(),
             stop,
             abort: CancellationToken::new(),
-        })
+        }))
     }
 
     pub(super) async fn stopping(&self) {
         self.stop.cancelled().await;
+    }
+
+    /// Resolves when the server stops and a handshake under way has had its chance.
+    async fn too_late_for_a_handshake(&self) {
+        self.stop.cancelled().await;
+        sleep(HANDSHAKE_GRACE).await;
     }
 
     /// Waits for room for one more connection; `None` once the house is closed.
@@ -147,17 +161,25 @@ fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
 }
 
-async fn serve(house: &House, door: &Door, socket: Socket, connection: &Connection) {
+async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Connection) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
     if let Err(error) = socket.set_nodelay() {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
-    let mut offer = None;
-    let shaken = tokio::select! {
+    let at = Arc::clone(door);
+    let handshake = house.handshakes.run(async move {
+        let mut offer = None;
+        let shaken = timeout_at(deadline, at.acceptor.accept_noting(socket, &mut offer)).await;
+        (shaken, offer)
+    });
+    let (shaken, offer) = tokio::select! {
         biased;
-        shaken = timeout_at(deadline, door.acceptor.accept_noting(socket, &mut offer)) => shaken,
-        () = house.stop.cancelled() => return,
+        shaken = handshake => match shaken {
+            Some(shaken) => shaken,
+            None => return events::handshake_died(connection.port),
+        },
+        () = house.too_late_for_a_handshake() => return,
     };
     let (stream, session) = match shaken {
         Ok(Ok(shaken)) => shaken,

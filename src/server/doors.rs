@@ -10,7 +10,7 @@ use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
-use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -140,6 +140,9 @@ pub(super) fn open(
                 resumption: config.tls.resumption,
                 max_fragment: config.tls.max_fragment.map(usize::from),
                 alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+                // Asked for as soon as there is a judge.
+                client_auth: ClientAuth::Off,
+                peer_check: None,
             };
             let acceptor = Acceptor::new(Arc::clone(keys), options)?;
             let plain_from = (!tls).then(|| trusted.to_vec());

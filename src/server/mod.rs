@@ -12,6 +12,7 @@ mod data_dir;
 mod doors;
 mod expiry;
 mod files;
+mod handshakes;
 mod secret;
 mod spool;
 mod store;
@@ -122,7 +123,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let draining = spool::drain(&lanes);
     let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
     drop(lanes);
-    let house = connection::House::new(&config, open_files, &metrics, stopping.clone());
+    let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
+        .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
     for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));

@@ -3,6 +3,8 @@
 
 use super::{Micros, StoreError};
 use async_trait::async_trait;
+use std::fmt;
+use tokio::sync::broadcast;
 
 /// Whether something still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +203,71 @@ pub enum NotLinked {
     },
 }
 
+/// What of the allow-list changed. The word is all that nodes tell each other: what is true is in
+/// the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// One certificate, by its id.
+    Certificate(String),
+    /// A device, and with it all its certificates.
+    Device(String),
+    /// A CA, and with it all certificates listed for it.
+    Ca(String),
+    /// Nobody knows: something may have been missed.
+    Everything,
+}
+
+impl Change {
+    /// Reads what [`fmt::Display`] wrote, on this node or another; what it does not know may be
+    /// anything.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.split_once(' ') {
+            Some(("certificate", id)) => Self::Certificate(id.to_owned()),
+            Some(("device", id)) => Self::Device(id.to_owned()),
+            Some(("ca", id)) => Self::Ca(id.to_owned()),
+            _ => Self::Everything,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(id) => write!(f, "certificate {id}"),
+            Self::Device(id) => write!(f, "device {id}"),
+            Self::Ca(id) => write!(f, "ca {id}"),
+            Self::Everything => f.write_str("everything"),
+        }
+    }
+}
+
+/// Changes that are kept for one who is slow to hear; whoever misses more reads everything anew.
+const KEPT_CHANGES: usize = 1024;
+
+/// Where a store tells of the changes it hears of.
+#[derive(Clone, Debug)]
+pub(super) struct Changes(broadcast::Sender<Change>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(KEPT_CHANGES))
+    }
+}
+
+#[expect(dead_code, reason = "the engines come next")]
+impl Changes {
+    pub(super) fn tell(&self, change: Change) {
+        if self.0.send(change).is_err() {
+            log::trace!("nobody follows the changes of devices");
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.0.subscribe()
+    }
+}
+
 /// The part of a store that knows devices. Every change notes `who` did it in `audit`, in the same
 /// transaction, and is announced to all nodes.
 #[async_trait]
@@ -256,4 +323,8 @@ pub trait Devices: Send + Sync {
 
     /// The latest entries of the audit with `id < before` (`None`: all), descending, at most `limit`.
     async fn list_audit(&self, before: Option<i64>, limit: i64) -> Result<Vec<Audited>, StoreError>;
+
+    /// Changes by other processes, and perhaps by this one, from now on; told while
+    /// [`Store::hear`](super::Store::hear) runs.
+    fn changes(&self) -> broadcast::Receiver<Change>;
 }

@@ -9,6 +9,7 @@ pub mod devices;
 pub mod embedded;
 mod error;
 mod fingerprint;
+mod keys;
 mod migration;
 mod people;
 pub mod postgres;
@@ -17,6 +18,7 @@ mod seal;
 pub use bell::{Bell, Listener, Topic};
 pub use embedded::spool;
 pub use error::StoreError;
+pub use keys::{ApiKey, ApiKeys};
 pub use people::{Kept, People, Registration, Resolution, Resolved, Sub, Unresolved};
 pub use seal::{Place, SealError, Sealer};
 
@@ -162,7 +164,7 @@ const LATEST: i64 = 100;
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
-pub trait Store: People {
+pub trait Store: People + ApiKeys {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::client::{ClientAuth, PeerCheck, PeerFault};
 use super::compat::CompatStack;
 use super::failure::Failure;
 use super::hello::{ClientHello, MAX_RECORDS, Reader};
@@ -22,7 +23,7 @@ const MAX_FRAGMENT: std::ops::RangeInclusive<usize> = 512..=16384;
 /// Most hellos fit; longer ones let the buffer grow to at most twice [`MAX_RECORDS`].
 const FIRST_READ: usize = 1024;
 /// How long a refused peer may take to read its alert before the socket is closed under it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 const DECODE_ERROR: u8 = 50;
 
 /// What one section's port offers.
@@ -39,11 +40,23 @@ pub struct AcceptorOptions {
     pub max_fragment: Option<usize>,
     /// Protocols for ALPN; empty: the extension is ignored.
     pub alpn: Vec<Vec<u8>>,
+    /// Whether clients are asked for a certificate. Whoever switches it on judges [`Session::peer`].
+    pub client_auth: ClientAuth,
+    /// May refuse a client certificate with an alert.
+    pub peer_check: Option<Arc<dyn PeerCheck>>,
 }
 
 impl Default for AcceptorOptions {
     fn default() -> Self {
-        Self { tls: true, compat: Compat::default(), resumption: true, max_fragment: None, alpn: Vec::new() }
+        Self {
+            tls: true,
+            compat: Compat::default(),
+            resumption: true,
+            max_fragment: None,
+            alpn: Vec::new(),
+            client_auth: ClientAuth::Off,
+            peer_check: None,
+        }
     }
 }
 
@@ -72,9 +85,11 @@ pub struct Acceptor {
     stacks: Option<Stacks>,
 }
 
-/// Session stores and ticket keys live in each, so no section resumes another's sessions.
+/// Session stores and ticket keys live in each, so no section resumes another's sessions, nor one of
+/// before a restart or under another `client_cert`.
 struct Stacks {
     allowed: Compat,
+    client_auth: ClientAuth,
     modern: Modern,
     /// One for each level up to `allowed`: a hello gets the strictest that takes it, and no more.
     compat: Vec<CompatStack>,
@@ -92,18 +107,30 @@ impl Acceptor {
         if let Some(bytes) = options.max_fragment.filter(|bytes| !MAX_FRAGMENT.contains(bytes)) {
             return Err(SetupError::MaxFragment(bytes));
         }
-        let allowed = options.compat;
+        let (allowed, client_auth) = (options.compat, options.client_auth);
         let modern = Modern::new(Arc::clone(&keys), &options)?;
         let levels = Compat::ALL.into_iter().skip(1).filter(|level| *level <= allowed);
         let compat = levels.map(move |level| CompatStack::new(level, Arc::clone(&keys), &options));
         let compat = compat.collect::<Result<_, _>>()?;
-        Ok(Self { stacks: Some(Stacks { allowed, modern, compat }) })
+        Ok(Self { stacks: Some(Stacks { allowed, client_auth, modern, compat }) })
     }
 
     /// An acceptor without TLS, which needs no keys.
     #[must_use]
     pub const fn plain() -> Self {
         Self { stacks: None }
+    }
+
+    /// Forgets every session and makes new ticket keys, on both stacks: all that connect from now on
+    /// shake hands in full. Open connections stay. For when the set of CAs changes.
+    ///
+    /// # Errors
+    /// When a stack cannot make its keys; it then resumes nothing.
+    pub fn forget_sessions(&self) -> Result<(), SetupError> {
+        let Some(stacks) = &self.stacks else { return Ok(()) };
+        stacks.compat.iter().for_each(CompatStack::forget_sessions);
+        stacks.modern.forget_sessions()?;
+        Ok(())
     }
 
     /// Completes the handshake. The deadline is the caller's: wrap this in a timeout. What it
@@ -169,13 +196,30 @@ impl Stacks {
             }
             Verdict::Compat(level) if let Some(stack) = at(level) => {
                 let (stream, session) = stack.accept(Replay::new(prefix, io), limit).await?;
-                Ok((Stream::Compat(stream), session))
+                self.complete(Stream::Compat(stream), session).await
             }
             Verdict::Modern | Verdict::Compat(_) => {
                 let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit, tickets).await?;
-                Ok((Stream::Modern(stream), session))
+                self.complete(Stream::Modern(stream), session).await
             }
         }
+    }
+
+    /// Holds what both stacks promise already: where a certificate is required there is one, on
+    /// resumed sessions too.
+    async fn complete<IO>(
+        &self,
+        mut stream: Stream<IO>,
+        session: Session,
+    ) -> Result<(Stream<IO>, Session), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.client_auth == ClientAuth::Required && session.peer.is_none() {
+            timeout(LINGER, stream.shutdown()).await.ok();
+            return Err(Failure::Peer(PeerFault::Missing));
+        }
+        Ok((stream, session))
     }
 }
 

@@ -25,6 +25,11 @@ fn begin(site: &Site) -> Server<'_> {
     server
 }
 
+/// Waits until the server has found its database again by itself.
+fn recovered(server: &Server<'_>) {
+    eventually("recovery", || admin::get(server, "/metrics").contains("m0v_store_up 1\n").then_some(()));
+}
+
 fn spooled(server: &Server<'_>) -> Option<()> {
     let text = admin::get(server, "/metrics");
     text.lines().any(|line| line.starts_with("m0v_spooled_total ") && !line.ends_with(" 0")).then_some(())
@@ -52,6 +57,7 @@ fn kill_9_of_the_server_while_the_spool_fills_and_drains() {
         load.moves_to(&server);
     }
     cluster.restart();
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
     assert!(admin::get(&server, "/readyz").starts_with("HTTP/1.1 200"));
@@ -73,6 +79,7 @@ fn crashes_of_the_database_under_load_and_under_the_drain() {
             cluster.restart();
         }
     }
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
     spooled(&server).expect("the spool was used");
@@ -102,6 +109,7 @@ fn both_die_in_turns() {
         }
         load.moves_to(&server);
     }
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
 }
@@ -119,7 +127,9 @@ fn a_paused_database_is_too_slow() {
         load.runs_for(200);
         thread::sleep(until.saturating_duration_since(Instant::now()));
         cluster.resume();
+        recovered(&server);
     }
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
     spooled(&server).expect("the spool was used");
@@ -143,9 +153,11 @@ fn a_network_that_is_cut_or_swallows() {
                 wire.swallow(true); // nothing passes any more, nothing is said
                 load.runs_for(100);
                 wire.swallow(false);
+                recovered(&server);
             }
         }
     }
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
 }
@@ -166,7 +178,9 @@ fn a_database_that_is_read_only_for_a_while() {
         load.runs_for(500);
         cluster.sql("ALTER SYSTEM RESET default_transaction_read_only");
         cluster.sql("SELECT pg_reload_conf()");
+        recovered(&server);
     }
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
     spooled(&server).expect("the spool was used");
@@ -196,6 +210,7 @@ fn a_storm_of_connections_during_an_outage() {
         load.runs_for(100);
     }
     cluster.restart();
+    recovered(&server);
     load.runs_for(200);
     load.ends_as_thanked(&site);
 }

@@ -1,6 +1,7 @@
 //! The suite on the embedded store, and what is its own.
 
 use crate::contract::{self, Bench, by_id, row};
+use crate::keys;
 use crate::people;
 use m0v::{
     protocol::packet::PubRef,
@@ -72,6 +73,11 @@ async fn gives_each_row_its_outcome() {
 #[tokio::test]
 async fn registers_and_deregisters_keeping_the_id() {
     people::registers_and_deregisters_keeping_the_id(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn adds_and_retires_keys() {
+    keys::adds_and_retires_keys(&File::prepared().await).await;
 }
 
 #[tokio::test]

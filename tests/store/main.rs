@@ -10,6 +10,8 @@ mod contract;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod postgres;

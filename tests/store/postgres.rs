@@ -1,10 +1,11 @@
 //! The suite on PostgreSQL, and what is its own.
 
+use crate::keys;
 use crate::people;
 use crate::{
     cluster::Cluster,
     contract::{self, Bench, T0, by_id, row},
-    proxy::{Cut, Proxy},
+    proxy::{Cut, Moment, Proxy},
 };
 use m0v::{
     protocol::packet::PubRef,
@@ -87,6 +88,11 @@ async fn registers_and_deregisters_keeping_the_id() {
 }
 
 #[tokio::test]
+async fn adds_and_retires_keys() {
+    keys::adds_and_retires_keys(&Database::prepared().await).await;
+}
+
+#[tokio::test]
 async fn resolves_a_conflict() {
     people::resolves_a_conflict(&Database::prepared().await).await;
 }
@@ -164,21 +170,25 @@ async fn survives(cut: Cut) {
     ];
     let bad = [row(1), PacketRow { extra: Some("{".into()), ..row(1) }];
     assert_eq!(lane.write(&all_new).await.unwrap(), [Outcome::Stored, Outcome::Stored, Outcome::Stored]);
-    proxy.cut(cut);
+    proxy.cut(Moment::Batch, cut);
     assert_eq!(lane.write(&all_new).await.unwrap(), [Outcome::Stored, Outcome::Stored, Outcome::Stored]);
     assert!(proxy.was_cut());
     assert_eq!(database.sql("SELECT count(*) FROM packet"), "6", "{cut:?}");
-    proxy.cut(cut);
-    let outcomes = lane.write(&mixed).await.unwrap();
-    assert!(proxy.was_cut());
-    assert_eq!(outcomes, [Outcome::Stored, Outcome::UnknownPub, Outcome::Stored, Outcome::SeqConflict]);
-    assert_eq!(database.sql("SELECT count(*) FROM packet"), "8", "{cut:?}");
-    proxy.cut(cut);
-    let outcomes = lane.write(&bad).await.unwrap();
-    assert!(proxy.was_cut());
-    assert!(matches!(&outcomes[..], [Outcome::Stored, Outcome::Rejected(_)]), "{outcomes:?}");
-    assert_eq!(database.sql("SELECT count(*) FROM packet"), "9", "{cut:?}");
-    assert_eq!(database.sql("SELECT batch FROM ingest"), "4");
+    for (moment, stored) in [(Moment::Batch, "8"), (Moment::Look, "9")] {
+        proxy.cut(moment, cut);
+        let outcomes = lane.write(&mixed).await.unwrap();
+        assert!(proxy.was_cut());
+        assert_eq!(outcomes, [Outcome::Stored, Outcome::UnknownPub, Outcome::Stored, Outcome::SeqConflict]);
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), stored, "{cut:?} {moment:?}");
+    }
+    for (moment, stored) in [(Moment::Batch, "10"), (Moment::Commit, "11")] {
+        proxy.cut(moment, cut);
+        let outcomes = lane.write(&bad).await.unwrap();
+        assert!(proxy.was_cut());
+        assert!(matches!(&outcomes[..], [Outcome::Stored, Outcome::Rejected(_)]), "{outcomes:?}");
+        assert_eq!(database.sql("SELECT count(*) FROM packet"), stored, "{cut:?} {moment:?}");
+    }
+    assert_eq!(database.sql("SELECT batch FROM ingest"), "6");
 }
 
 #[tokio::test]
@@ -206,13 +216,49 @@ async fn remembers_a_commit_it_could_not_ask_about_in_time() {
     let url = cluster.url().replace(&format!(":{}/", cluster.port()), &format!(":{}/", proxy.port()));
     let mut lane = open(&url).lane(1, 0);
     assert_eq!(lane.write(&[row(1)]).await.unwrap(), [Outcome::Stored]);
-    proxy.cut(Cut::AfterIt);
+    proxy.cut(Moment::Batch, Cut::AfterIt);
     cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS false"); // those that are open stay
     let error = lane.write(&[row(1), row(1)]).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("fate")), "{error}");
     cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS true");
     assert_eq!(lane.write(&[row(1), row(1)]).await.unwrap(), [Outcome::Stored, Outcome::Stored]);
     assert_eq!(cluster.sql("SELECT count(*) FROM packet"), "3", "the same rows: the pending batch's answer");
+}
+
+/// Cut off between the commit and the look at what became of each row, and before it can look
+/// again another writer takes the next number (a data directory that was copied). The number does
+/// not tell any more; the transaction's id does.
+#[tokio::test]
+async fn a_batch_known_to_be_stored_stays_so_when_another_writer_comes() {
+    let cluster = Cluster::start();
+    let store = open(&cluster.url());
+    store.prepare().await.unwrap();
+    store.add_pub(by_id(1)).await.unwrap().unwrap();
+    let proxy = Proxy::start(cluster.port()).await;
+    let url = cluster.url().replace(&format!(":{}/", cluster.port()), &format!(":{}/", proxy.port()));
+    let rows = [row(1), row(99)];
+    for is_settled in [true, false] {
+        let before: i64 = cluster.sql("SELECT count(*) FROM packet").parse().unwrap();
+        let mut lane = open(&url).lane(1, 0);
+        lane.write(&[row(1)]).await.unwrap();
+        proxy.cut(Moment::Look, Cut::BeforeIt);
+        cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS false"); // those that are open stay
+        lane.write(&rows).await.unwrap_err();
+        assert!(proxy.was_cut());
+        cluster.sql_in("postgres", "ALTER DATABASE m0v ALLOW_CONNECTIONS true");
+        open(&cluster.url()).lane(1, 0).write(&[row(1)]).await.unwrap();
+        if is_settled {
+            let unsettled = lane.unsettled().expect("its outcomes are missing");
+            assert_eq!(unsettled.outcomes, None);
+            assert!(lane.settle(unsettled.ticket).await.unwrap(), "it is stored");
+            assert_eq!(lane.unsettled(), None);
+        } else {
+            assert_eq!(lane.write(&rows).await.unwrap(), [Outcome::Stored, Outcome::UnknownPub]);
+        }
+        let stored: i64 = cluster.sql("SELECT count(*) FROM packet").parse().unwrap();
+        assert_eq!(stored - before, 3, "once each");
+        lane.write(&[row(1)]).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -226,7 +272,7 @@ async fn writes_a_reserved_batch_once_and_tells_what_became_of_it() {
         let other = [RejectedRow { row: row(5), reason: "because".into() }];
         let ticket = lane.reserve().await.unwrap();
         if let Some(cut) = cut {
-            proxy.cut(cut);
+            proxy.cut(Moment::Commit, cut);
         }
         let written = lane.write_as(ticket, &rows, &other).await;
         assert_eq!(written.is_ok(), cut.is_none(), "{written:?}");
@@ -262,8 +308,8 @@ async fn a_lane_that_was_cut_off_can_be_settled_before_it_goes_on() {
         let mut lane = open(&url).lane(1, 0);
         lane.write(&[row(1)]).await.unwrap();
         assert_eq!(lane.unsettled(), None);
-        proxy.cut(cut);
-        // Given up in the middle of the COMMIT, as by a writer that finds it too slow.
+        proxy.cut(Moment::Batch, cut);
+        // Given up while it commits, as by a writer that finds it too slow.
         let until_cut = async {
             while !proxy.was_cut() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -275,12 +321,12 @@ async fn a_lane_that_was_cut_off_can_be_settled_before_it_goes_on() {
             () = until_cut => {}
             written = lane.write(&rows) => panic!("{written:?} before the cut"),
         }
-        let unsettled = lane.unsettled().expect("its COMMIT was sent");
+        let unsettled = lane.unsettled().expect("it was sent");
         let is_stored = lane.settle(unsettled.ticket).await.unwrap();
         assert_eq!(database.sql("SELECT count(*) FROM packet"), if is_stored { "3" } else { "1" }, "{cut:?}");
         assert_eq!(lane.unsettled(), None);
         lane.write(&[row(1)]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(700)).await; // a late COMMIT finds nothing to commit
+        tokio::time::sleep(Duration::from_millis(700)).await; // a late batch finds its number taken
         assert_eq!(database.sql("SELECT count(*) FROM packet"), if is_stored { "4" } else { "2" }, "{cut:?}");
     }
 }
@@ -483,8 +529,9 @@ async fn writes_nothing_when_only_its_begin_fails() {
     let (proxy, url) = database.behind_a_proxy().await;
     let mut lane = open(&url).lane(1, 0);
     lane.write(&[row(1)]).await.unwrap();
-    proxy.cut(Cut::SpoilBegin);
-    let error = lane.write(&[row(1)]).await.unwrap_err();
+    proxy.cut(Moment::Begin, Cut::Spoil);
+    let bad = PacketRow { extra: Some("{".into()), ..row(1) };
+    let error = lane.write(&[row(1), bad]).await.unwrap_err();
     assert!(proxy.was_cut() && error.to_string().contains("42601"), "{error}");
     assert_eq!(
         database.sql("SELECT count(*), max(batch) FROM packet, ingest"),

@@ -1,4 +1,4 @@
-//! A wire between m0v and PostgreSQL that can be cut at a COMMIT, or spoil a BEGIN.
+//! A wire between m0v and PostgreSQL that can be cut where a batch commits, or spoil a BEGIN.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to the next COMMIT (or BEGIN) that passes.
+/// What happens to the message that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// It does not arrive.
@@ -20,17 +20,46 @@ pub(crate) enum Cut {
     AfterIt,
     /// The client is cut off at once; it arrives a while later.
     BeforeItButItArrivesLate,
-    /// Not a cut: the next BEGIN fails, what was sent behind it arrives.
-    SpoilBegin,
+    /// Not a cut: it fails, what was sent behind it arrives.
+    Spoil,
 }
 
-/// The message as tokio-postgres sends it: type, length, text, NUL.
+/// The message that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A batch in one statement, which commits it.
+    Batch,
+    /// The look afterwards: what became of each row.
+    Look,
+    /// The BEGIN of a batch in parts.
+    Begin,
+    /// The COMMIT of a batch in parts.
+    Commit,
+}
+
+/// Messages as tokio-postgres sends them: type, length, text, NUL.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
-const BEGIN: &[u8] = b"BEGIN ISOLATION";
+const BEGIN: &[u8] = b"Q\0\0\0\x0aBEGIN\0";
+
+/// Inside of the only Binds with eleven (a batch) and eight (a look) parameters, all binary.
+const ELEVEN: &[u8] = b"\0\x0b\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x0b";
+const EIGHT: &[u8] = b"\0\x08\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x01\0\x08";
+
+impl Moment {
+    fn is_in(self, bytes: &[u8]) -> bool {
+        let message = match self {
+            Self::Batch => ELEVEN,
+            Self::Look => EIGHT,
+            Self::Begin => BEGIN,
+            Self::Commit => COMMIT,
+        };
+        find(bytes, message).is_some()
+    }
+}
 
 pub(crate) struct Proxy {
     address: SocketAddr,
-    next: Arc<Mutex<Option<Cut>>>,
+    next: Arc<Mutex<Option<(Moment, Cut)>>>,
     task: JoinHandle<()>,
 }
 
@@ -54,8 +83,8 @@ impl Proxy {
         self.address.port()
     }
 
-    pub(crate) fn cut(&self, cut: Cut) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+    pub(crate) fn cut(&self, moment: Moment, cut: Cut) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((moment, cut));
     }
 
     /// Whether the cut was made.
@@ -70,7 +99,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Option<Cut>>>) {
+async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Option<(Moment, Cut)>>>) {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
@@ -91,8 +120,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
                         assert!(server.read(&mut down).await.is_ok_and(|count| count > 0), "the server answers");
                         return;
                     }
-                    Some(Cut::SpoilBegin) => {
-                        let place = find(bytes, BEGIN).expect("it is due");
+                    Some(Cut::Spoil) => {
+                        let place = find(bytes, b"BEGIN").expect("only a BEGIN can be spoiled");
                         bytes[place..place + 5].copy_from_slice(b"BEGUN");
                         server.write_all(bytes).await.expect("the server is there");
                     }
@@ -108,10 +137,9 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
 }
 
 /// Takes the cut that is ordered, if its moment has come.
-fn due(bytes: &[u8], next: &Mutex<Option<Cut>>) -> Option<Cut> {
+fn due(bytes: &[u8], next: &Mutex<Option<(Moment, Cut)>>) -> Option<Cut> {
     let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-    let moment = if *next == Some(Cut::SpoilBegin) { BEGIN } else { COMMIT };
-    find(bytes, moment).and_then(|_| next.take())
+    next.take_if(|(moment, _)| moment.is_in(bytes)).map(|(_, cut)| cut)
 }
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {

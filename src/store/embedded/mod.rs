@@ -9,6 +9,7 @@ mod conflicts;
 mod error;
 mod ids;
 mod json;
+mod keys;
 mod lane;
 mod migrate;
 mod open;

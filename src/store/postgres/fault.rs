@@ -1,7 +1,7 @@
 //! What stands between an error of PostgreSQL and the store's words for it.
 
 use super::{super::StoreError, connect::Target, sqlstate::explain};
-use tokio_postgres::Error;
+use tokio_postgres::{Error, error::Severity};
 
 /// A failure on the way to an answer: the database's, or one already explained.
 #[derive(Debug)]
@@ -32,6 +32,16 @@ impl Fault {
     /// The transaction lost against another one (class 40): at once again.
     pub(super) fn is_collision(&self) -> bool {
         self.state().is_some_and(|state| state.starts_with("40"))
+    }
+
+    /// The database answered with an ERROR, which ended the transaction: nothing is stored.
+    /// After a FATAL, or no answer at all, that is not known, nor after an ERROR of class 08,
+    /// with which a pooler says that it lost the database.
+    pub(super) fn is_refusal(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        error.as_db_error().is_some_and(|error| {
+            error.parsed_severity() == Some(Severity::Error) && !error.code().code().starts_with("08")
+        })
     }
 
     /// The connection leads to a server that became a standby (25006).

@@ -13,6 +13,7 @@ mod conflicts;
 mod connect;
 mod fault;
 mod hear;
+mod keys;
 mod lane;
 mod migrate;
 mod partition;

@@ -1,4 +1,4 @@
-//! A lane's connection and the statements on it.
+//! A lane's connection: batches out, verdicts back.
 
 use super::{
     super::{
@@ -9,74 +9,19 @@ use super::{
     },
     columns::{Columns, Parameter, extras},
     reserved::json,
+    statements::{
+        BEGIN, LAST, PLANNING, PUT, PUT_CAREFULLY, PUT_PART, REJECT, TURN, look_after, look_within,
+    },
 };
+use std::{
+    task::{Context, Waker},
+    time::Duration,
+};
+use tokio::{task::yield_now, time::Instant};
 use tokio_postgres::{Client, Statement, error::SqlState};
 
-/// The isolation level is a mark: `PUT` and `TURN` do nothing under any other. The messages
-/// are sent without waiting for one another, so if BEGIN alone failed (cancelled by someone),
-/// what follows would else commit by itself. PostgreSQL treats it as READ COMMITTED.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ UNCOMMITTED";
-
-/// Takes the batch's number, or nothing if the last one is not the one before it.
-const TURN: &str = "
-    UPDATE ingest SET batch = $4::bigint, writer = $3::bigint
-     WHERE node = $1::bigint AND lane = $2::int AND batch = $4::bigint - 1
-       AND current_setting('transaction_isolation') = 'read uncommitted'";
-
-/// Number and rows in one statement; answers how many rows went in. Rows of unknown devices
-/// drop out, rows that are there already stay as they are. Each device is looked up in the
-/// order of the rows (OFFSET 0 forbids the planner another way), so of two rows with one seq
-/// the first is the one that is stored.
-const PUT: &str = "
-    WITH turn AS ({TURN} RETURNING 1)
-    INSERT INTO packet (pub_id, created_at, voltage, frequency, protected, seq, extra)
-    SELECT r.pub_id, r.created_at, r.voltage, r.frequency, r.protected, r.seq, r.extra::jsonb
-      FROM unnest($5::bigint[], $6::timestamptz[], $7::float8[], $8::float8[], $9::bool[], $10::bigint[], $11::text[])
-           AS r (pub_id, created_at, voltage, frequency, protected, seq, extra)
-     CROSS JOIN LATERAL (SELECT FROM pub WHERE pub.pub_id = r.pub_id OFFSET 0) AS known
-     WHERE EXISTS (SELECT FROM turn)
-        ON CONFLICT (pub_id, created_at, seq) DO NOTHING";
-
-/// `PUT` for part of a batch whose number is taken.
-const PUT_PART: &str = "
-    INSERT INTO packet (pub_id, created_at, voltage, frequency, protected, seq, extra)
-    SELECT r.pub_id, r.created_at, r.voltage, r.frequency, r.protected, r.seq, r.extra::jsonb
-      FROM unnest($1::bigint[], $2::timestamptz[], $3::float8[], $4::float8[], $5::bool[], $6::bigint[], $7::text[])
-           AS r (pub_id, created_at, voltage, frequency, protected, seq, extra)
-     CROSS JOIN LATERAL (SELECT FROM pub WHERE pub.pub_id = r.pub_id OFFSET 0) AS known
-        ON CONFLICT (pub_id, created_at, seq) DO NOTHING";
-
-/// What became of each row, asked in the transaction that wrote them: 0 stored, 1 not there
-/// (so its device is unknown), 2 there with other values. A row without seq cannot be told
-/// from its like; it is there if one of this transaction is (`saved_at` is its start).
-const LOOK: &str = "
-    SELECT array(
-        SELECT CASE WHEN there.same IS NULL THEN 1 WHEN there.same THEN 0 ELSE 2 END
-          FROM unnest($1::bigint[], $2::timestamptz[], $3::float8[], $4::float8[], $5::bool[], $6::bigint[], $7::text[])
-               WITH ORDINALITY AS r (pub_id, created_at, voltage, frequency, protected, seq, extra, place)
-          LEFT JOIN LATERAL (
-               SELECT r.seq IS NULL OR (p.voltage IS NOT DISTINCT FROM r.voltage
-                      AND p.frequency IS NOT DISTINCT FROM r.frequency
-                      AND p.protected = r.protected
-                      AND p.extra IS NOT DISTINCT FROM r.extra::jsonb) AS same
-                 FROM packet p
-                WHERE p.pub_id = r.pub_id AND p.created_at = r.created_at
-                  AND (p.seq = r.seq OR (r.seq IS NULL AND p.seq IS NULL AND p.saved_at = now()))
-                LIMIT 1) AS there ON true
-         ORDER BY r.place)";
-
-/// What the database refuses is kept whole.
-const REJECT: &str = "
-    INSERT INTO rejected (node, pub_id, packet, reason)
-    SELECT $1, r.pub_id, r.packet, r.reason
-      FROM unnest($2::bigint[], $3::text[], $4::text[]) AS r (pub_id, packet, reason)";
-
-/// The number last committed; waits for a transaction that is still at it.
-const LAST: &str = "SELECT batch, writer FROM ingest WHERE node = $1 AND lane = $2 FOR UPDATE";
-
-/// A generic plan always: planning anew costs more than a small batch, and these plans must
-/// not change with what the statistics happen to say. Every look-up has its index.
-const PLANNING: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+/// After this long without a batch the connection may have ended with nobody listening.
+const UNHEARD: Duration = Duration::from_millis(10);
 
 /// Whose batches these are.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +32,10 @@ pub(super) struct Name {
     pub(super) writer: i64,
 }
 
+/// The id of a transaction, which its rows bear as `xmin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Xid(String);
+
 /// A connection between two batches.
 pub(super) struct Link {
     wire: Wire,
@@ -94,32 +43,46 @@ pub(super) struct Link {
     /// The number last committed, and by whom.
     pub(super) last: i64,
     pub(super) last_writer: i64,
+    /// By which transaction, when this connection was made.
+    pub(super) found: Xid,
+    used: Instant,
 }
 
 impl Link {
     /// Connects and learns the last number.
     pub(super) async fn open(dialer: &Dialer, name: Name) -> Result<Self, StoreError> {
         let (client, mut wire) = dialer.dial().await?;
-        let (desk, last, last_writer) = drive(&mut wire, Desk::open(client, name))
+        let (desk, last) = drive(&mut wire, Desk::open(client, name))
             .await
             .map_err(|fault| fault.explain(dialer.target()))?;
-        Ok(Self { wire, desk, last, last_writer })
+        let Last { number, writer, xid } = last;
+        Ok(Self { wire, desk, last: number, last_writer: writer, found: xid, used: Instant::now() })
     }
 
-    /// Does everything but COMMIT: one round trip when all rows are new. `None` if another
-    /// writer has taken the number.
-    ///
-    /// # Errors
-    /// Nothing is stored.
+    /// Whether the connection is still there, as far as this side has been told.
+    pub(super) async fn is_alive(&mut self) -> bool {
+        if self.used.elapsed() > UNHEARD {
+            yield_now().await; // lets the runtime hear of an end that came meanwhile
+        }
+        self.wire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Writes a batch and makes it durable, in one round trip.
     pub(super) async fn write(
         &mut self,
         rows: &[PacketRow],
         columns: &mut Columns,
-    ) -> Result<Option<Vec<Outcome>>, Fault> {
-        drive(&mut self.wire, self.desk.write(self.last + 1, rows, columns)).await
+        care: Care,
+    ) -> Result<Written, Fault> {
+        let written = drive(&mut self.wire, self.desk.write(self.last + 1, rows, columns, care)).await?;
+        if matches!(written, Written::All | Written::Some(_)) {
+            self.count();
+        }
+        Ok(written)
     }
 
-    /// The same, row by row if need be from the start. `None` if another writer has taken the number.
+    /// Writes a batch row by row if need be, in a transaction that stays open: everything but
+    /// COMMIT. `None` if another writer has taken the number.
     ///
     /// # Errors
     /// Nothing is stored.
@@ -131,7 +94,7 @@ impl Link {
         drive(&mut self.wire, self.desk.write_in_parts(self.last + 1, rows, columns)).await
     }
 
-    /// Puts rows into `rejected`, between `write` and `commit`.
+    /// Puts rows into `rejected`, between `write_in_parts` and `commit`.
     ///
     /// # Errors
     /// Nothing is stored.
@@ -145,10 +108,47 @@ impl Link {
     /// It may be stored all the same.
     pub(super) async fn commit(&mut self) -> Result<(), Fault> {
         drive(&mut self.wire, async { Ok(self.desk.client.batch_execute("COMMIT").await?) }).await?;
-        self.last += 1;
-        self.last_writer = self.desk.name.writer;
+        self.count();
         Ok(())
     }
+
+    /// What became of the rows of a batch that is committed.
+    pub(super) async fn look(
+        &mut self,
+        rows: &[PacketRow],
+        columns: &mut Columns,
+        xid: &Xid,
+    ) -> Result<Vec<Outcome>, Fault> {
+        drive(&mut self.wire, self.desk.look_after(rows, columns, xid)).await
+    }
+
+    fn count(&mut self) {
+        self.last += 1;
+        self.last_writer = self.desk.name.writer;
+        self.used = Instant::now();
+    }
+}
+
+/// How a batch is sent in one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// In the hope that every row is new and of a known device.
+    None,
+    /// So that rows which are not drop out.
+    OneStatement,
+}
+
+/// What came of a batch sent in one statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Committed, every row of it.
+    All,
+    /// Committed by this transaction; some rows dropped out or were there.
+    Some(Xid),
+    /// Nothing is stored: the database refuses a row of it.
+    NotWithARow,
+    /// Nothing is stored: another writer has taken the number.
+    Overtaken,
 }
 
 /// The side of the connection where statements are made.
@@ -156,19 +156,31 @@ struct Desk {
     client: Client,
     name: Name,
     put: Statement,
+    put_carefully: Statement,
     put_part: Statement,
-    look: Statement,
+    look_within: Statement,
+    look_after: Statement,
+}
+
+/// What a lane's row of `ingest` says.
+struct Last {
+    number: i64,
+    writer: i64,
+    xid: Xid,
 }
 
 impl Desk {
-    async fn open(client: Client, name: Name) -> Result<(Self, i64, i64), Fault> {
-        let put = PUT.replace("{TURN}", TURN);
-        let ((), put, put_part, look) = tokio::try_join!(
+    async fn open(client: Client, name: Name) -> Result<(Self, Last), Fault> {
+        let (put, put_carefully) = (PUT.replace("{TURN}", TURN), PUT_CAREFULLY.replace("{TURN}", TURN));
+        let (within, after) = (look_within(), look_after());
+        let ((), put, put_carefully, put_part, look_within, look_after) = tokio::try_join!(
             biased;
             client.batch_execute(PLANNING),
             client.prepare(&put),
+            client.prepare(&put_carefully),
             client.prepare(PUT_PART),
-            client.prepare(LOOK),
+            client.prepare(&within),
+            client.prepare(&after),
         )?;
         client
             .execute(
@@ -176,9 +188,14 @@ impl Desk {
                 &[&name.node, &name.lane, &name.writer],
             )
             .await?;
-        let row = client.query_one(LAST, &[&name.node, &name.lane]).await?;
-        let (last, last_writer) = (row.try_get(0)?, row.try_get(1)?);
-        Ok((Self { client, name, put, put_part, look }, last, last_writer))
+        let desk = Self { client, name, put, put_carefully, put_part, look_within, look_after };
+        let last = desk.last().await?;
+        Ok((desk, last))
+    }
+
+    async fn last(&self) -> Result<Last, Fault> {
+        let row = self.client.query_one(LAST, &[&self.name.node, &self.name.lane]).await?;
+        Ok(Last { number: row.try_get(0)?, writer: row.try_get(1)?, xid: Xid(row.try_get(2)?) })
     }
 
     async fn write(
@@ -186,35 +203,46 @@ impl Desk {
         number: i64,
         rows: &[PacketRow],
         columns: &mut Columns,
-    ) -> Result<Option<Vec<Outcome>>, Fault> {
+        care: Care,
+    ) -> Result<Written, Fault> {
         columns.fill(rows);
         let extra = extras(rows);
         let [a, b, c, d, e, f, g] = columns.parameters(&extra);
         let Name { node, lane, writer } = self.name;
         let parameters: [Parameter<'_>; 11] = [&node, &lane, &writer, &number, a, b, c, d, e, f, g];
-        let (begun, put) = tokio::join!(
-            biased;
-            self.client.batch_execute(BEGIN),
-            self.client.execute(&self.put, &parameters),
-        );
-        begun?;
-        match put {
-            Ok(count) if usize::try_from(count) == Ok(rows.len()) => {
-                Ok(Some(vec![Outcome::Stored; rows.len()]))
-            }
-            Ok(_) => {
-                let last = self.client.query_one(LAST, &[&node, &lane]).await?;
-                if (last.try_get::<_, i64>(0)?, last.try_get::<_, i64>(1)?) != (number, writer) {
-                    return Ok(None);
-                }
-                self.look(columns, &extra).await.map(Some)
-            }
-            Err(error) if remedy_of(&error) == Remedy::RejectRow => {
-                self.client.batch_execute("ROLLBACK").await?;
-                self.write_in_parts(number, rows, columns).await
-            }
-            Err(error) => Err(error.into()),
+        let written = match care {
+            Care::None => self.put(number, rows.len(), &parameters).await,
+            Care::OneStatement => self.put_carefully(rows.len(), &parameters).await,
+        };
+        match written {
+            Err(Fault::Sql(error)) if remedy_of(&error) == Remedy::RejectRow => Ok(Written::NotWithARow),
+            written => written,
         }
+    }
+
+    /// All or nothing, unless a trigger that is not ours keeps rows out.
+    async fn put(
+        &self,
+        number: i64,
+        rows: usize,
+        parameters: &[Parameter<'_>; 11],
+    ) -> Result<Written, Fault> {
+        let count = self.client.execute(&self.put, parameters).await?;
+        if usize::try_from(count) == Ok(rows) {
+            return Ok(Written::All);
+        }
+        let last = self.last().await?;
+        let is_ours = (last.number, last.writer) == (number, self.name.writer);
+        Ok(if is_ours || count > 0 { Written::Some(last.xid) } else { Written::Overtaken })
+    }
+
+    async fn put_carefully(&self, rows: usize, parameters: &[Parameter<'_>; 11]) -> Result<Written, Fault> {
+        let row = self.client.query_one(&self.put_carefully, parameters).await?;
+        if !row.try_get::<_, bool>(0)? {
+            return Ok(Written::Overtaken);
+        }
+        let is_all = usize::try_from(row.try_get::<_, i64>(1)?) == Ok(rows);
+        Ok(if is_all { Written::All } else { Written::Some(Xid(row.try_get(2)?)) })
     }
 
     /// Some row is at fault: halves the batch, each part under a savepoint, until it stands alone.
@@ -269,25 +297,34 @@ impl Desk {
         if usize::try_from(count) == Ok(part.len()) {
             return Ok(vec![Outcome::Stored; part.len()]);
         }
-        self.look(columns, &extra).await
+        let row = self.client.query_one(&self.look_within, &columns.parameters(&extra)).await?;
+        Ok(outcomes(row.try_get(0)?))
     }
 
-    async fn look(
+    async fn look_after(
         &self,
-        columns: &Columns,
-        extra: &Option<Vec<Option<&str>>>,
+        rows: &[PacketRow],
+        columns: &mut Columns,
+        Xid(xid): &Xid,
     ) -> Result<Vec<Outcome>, Fault> {
-        let row = self.client.query_one(&self.look, &columns.parameters(extra)).await?;
-        let verdicts: Vec<i32> = row.try_get(0)?;
-        Ok(verdicts
-            .into_iter()
-            .map(|verdict| match verdict {
-                0 => Outcome::Stored,
-                1 => Outcome::UnknownPub,
-                _ => Outcome::SeqConflict,
-            })
-            .collect())
+        columns.fill(rows);
+        let extra = extras(rows);
+        let [a, b, c, d, e, f, g] = columns.parameters(&extra);
+        let parameters: [Parameter<'_>; 8] = [a, b, c, d, e, f, g, xid];
+        let row = self.client.query_one(&self.look_after, &parameters).await?;
+        Ok(outcomes(row.try_get(0)?))
     }
+}
+
+fn outcomes(verdicts: Vec<i32>) -> Vec<Outcome> {
+    verdicts
+        .into_iter()
+        .map(|verdict| match verdict {
+            0 => Outcome::Stored,
+            1 => Outcome::UnknownPub,
+            _ => Outcome::SeqConflict,
+        })
+        .collect()
 }
 
 /// What a single row's error says to its sender. A device deleted between look-up and

@@ -13,6 +13,13 @@ impl PostgresLane {
     /// that row is waited for, and none can come after.
     pub(super) async fn settle_ticket(&mut self, ticket: Ticket) -> Result<bool, StoreError> {
         self.link = None;
+        if let Some(pending) = &self.pending
+            && pending.committed.is_some()
+            && ticket == self.ticket(pending.number)
+        {
+            self.pending = None; // only its outcomes are missing
+            return Ok(true);
+        }
         let link = self.open().await?;
         let is_stored = (link.last, link.last_writer) == (ticket.number, ticket.writer);
         self.link = Some(link);
@@ -26,7 +33,7 @@ impl PostgresLane {
             Some(link) => link,
             None => self.open().await?,
         };
-        let ticket = Ticket { lane: self.name.lane, number: link.last + 1, writer: self.name.writer };
+        let ticket = self.ticket(link.last + 1);
         self.link = Some(link);
         Ok(ticket)
     }
@@ -44,13 +51,13 @@ impl PostgresLane {
         if (link.last + 1, self.name.writer) != (ticket.number, ticket.writer) {
             return Err(self.busy("another batch has this number"));
         }
-        let attempt = timeout(WRITE_DEADLINE, self.attempt(link, rows, rejected)).await;
+        let attempt = timeout(WRITE_DEADLINE, self.write_once(link, rows, rejected)).await;
         let (outcomes, link) = attempt.unwrap_or_else(|_| Err(self.silent()))?;
         self.link = Some(link);
         Ok(outcomes)
     }
 
-    async fn attempt(
+    async fn write_once(
         &mut self,
         mut link: Link,
         rows: &[PacketRow],

@@ -1,0 +1,21 @@
+//! Who a device is: certificates judged, devices registered just in time, revoked while connected.
+//!
+//! A connection that showed a certificate is brought before the [`Registry`] once TLS is up and
+//! before a byte is read, whichever stack served it, full or resumed. What comes back is an
+//! [`Identity`], which tells the rooms who speaks for as long as the connection lasts, or
+//! [`Refused`]. The registry answers for a known certificate from its `snapshot`; a miss asks the
+//! store. `follow` keeps the snapshot true to the store's announcements.
+
+mod admit;
+mod fingerprint;
+mod follow;
+mod identity;
+mod refused;
+mod registry;
+mod snapshot;
+
+pub use fingerprint::Fingerprint;
+pub use follow::follow;
+pub use identity::Identity;
+pub use refused::Refused;
+pub use registry::Registry;

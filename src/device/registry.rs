@@ -1,0 +1,131 @@
+//! The registry: one for all ports, asked at every connection that shows a certificate.
+
+use super::snapshot::Snapshot;
+use super::{Fingerprint, Refused};
+use crate::net::rate::PerIpRate;
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::store::devices::{Change, Devices, Listed};
+use crate::store::{StoreError, now};
+use governor::Quota;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+
+/// Rows of the allow-list read at a time.
+const PAGE: i64 = 5_000;
+
+/// Certificates that are not known here which one address may show in a second, in the long run.
+/// Each costs the database a question. A site that is switched on for the first time needs one for
+/// each device; a stranger could make a million.
+const UNKNOWN_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+
+/// The same, at once.
+const UNKNOWN_AT_ONCE: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
+
+/// Such questions under way at a time: the pool's other connections are for those who are known.
+const ASKING: usize = 2;
+
+/// Who may speak, as far as this server knows; see the room's doc.
+pub struct Registry {
+    pub(super) store: Arc<dyn Devices>,
+    pub(super) snapshot: Snapshot,
+    pub(super) asking: Semaphore,
+    pub(super) strangers: PerIpRate,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Counts the changes of the set of CAs.
+    cas: watch::Sender<u64>,
+}
+
+impl Registry {
+    /// An empty one; see [`Registry::reload`].
+    #[must_use]
+    pub fn new(store: Arc<dyn Devices>, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+        let quota = Quota::per_second(UNKNOWN_PER_SECOND).allow_burst(UNKNOWN_AT_ONCE);
+        Self {
+            store,
+            snapshot: Snapshot::default(),
+            asking: Semaphore::new(ASKING),
+            strangers: PerIpRate::new(quota),
+            health,
+            metrics,
+            cas: watch::Sender::default(),
+        }
+    }
+
+    /// Whether the pub belongs to a device that has a certificate. One that is revoked counts too:
+    /// whoever lost it must not go on by leaving it off.
+    #[must_use]
+    pub fn pub_is_bound(&self, pub_id: i64) -> bool {
+        self.snapshot.is_bound(pub_id)
+    }
+
+    /// What is held against the certificate as far as is known here, without asking anybody: for
+    /// a handshake that cannot wait. `None` is no acceptance.
+    #[must_use]
+    pub fn objection(&self, certificate_id: &str) -> Option<Refused> {
+        self.snapshot.objection(Fingerprint::parse(certificate_id)?, now())
+    }
+
+    /// Changes whenever the set of CAs does: sessions begun before are to be forgotten.
+    #[must_use]
+    pub fn cas_changed(&self) -> watch::Receiver<u64> {
+        self.cas.subscribe()
+    }
+
+    /// Brings a change of the store into force: when this returns, new connections are judged by
+    /// it, and open ones that it ended have been told. Whoever changes the store through this
+    /// process calls it before he answers.
+    ///
+    /// # Errors
+    /// The store does not tell; [`follow`](super::follow) asks again until it does.
+    pub async fn changed(&self, change: &Change) -> Result<(), StoreError> {
+        let asked = self.snapshot.ask();
+        let listed = match change {
+            Change::Certificate(id) => self.store.find_listed(id).await?.into_iter().collect(),
+            Change::Device(device_id) => self.store.listed_of(device_id).await?,
+            Change::Ca(_) => {
+                let cas = self.store.list_cas().await?;
+                self.tell_cas(self.snapshot.put_cas(&cas, asked));
+                Vec::new()
+            }
+            Change::Everything => return self.reload().await,
+        };
+        for listed in &listed {
+            self.snapshot.put(listed, asked);
+        }
+        Ok(())
+    }
+
+    /// Reads everything anew, and counts it.
+    ///
+    /// # Errors
+    /// The store does not tell; what was known before stays in force.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let asked = self.snapshot.ask();
+        let cas = self.store.list_cas().await?;
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let after = all.last().map_or("", |listed| listed.certificate_id.as_str());
+            let page = self.store.list_listed(after, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            all.extend(page);
+        }
+        self.tell_cas(self.snapshot.replace(&cas, &all, asked));
+        Ok(())
+    }
+
+    /// Shows how many certificates there are.
+    pub(super) fn count(&self) {
+        self.metrics.devices.certificates(self.snapshot.counts());
+    }
+
+    pub(super) fn tell_cas(&self, has_changed: bool) {
+        if has_changed {
+            self.cas.send_modify(|count| *count += 1);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The allow-list in memory: what is asked at every connection, and who is connected by what.
+//!
+//! Rows are read from the store by several tasks at once. Each takes a number *before* it asks, and
+//! what was asked for later wins: so whoever changes the store and then asks is never overwritten
+//! by an older answer that arrives late.
+
+use super::{Fingerprint, Identity, Refused};
+use crate::store::Micros;
+use crate::store::devices::{Ca, Listed, Role, Status};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+/// Identities remembered before those whose connections are gone are looked for.
+const SWEEP_FROM: usize = 1024;
+
+/// When the store was asked: higher is later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked(u64);
+
+/// A CA that is registered, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KnownCa {
+    pub(super) ca_id: Arc<str>,
+    pub(super) der: CertificateDer<'static>,
+    pub(super) is_active: bool,
+}
+
+/// One certificate: what its row says. Some 200 bytes with its key and its device's name.
+#[derive(Debug)]
+struct Entry {
+    device_id: Arc<str>,
+    ca_id: Option<Arc<str>>,
+    pub_id: Option<i64>,
+    role: Role,
+    status: Status,
+    not_after: Micros,
+    asked: Asked,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    listed: HashMap<Fingerprint, Entry>,
+    cas: Arc<[KnownCa]>,
+    cas_asked: Asked,
+    /// Pubs of devices that have a certificate, revoked or not, and how many.
+    bound: HashMap<i64, u32>,
+    /// Those connected now, and some who were.
+    live: HashMap<Fingerprint, Weak<Identity>>,
+    sweep_at: usize,
+}
+
+/// See the file's doc.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    maps: RwLock<Maps>,
+    asks: AtomicU64,
+}
+
+/// Certificates by status: (active, pending, revoked).
+pub(super) type Counts = [u64; 3];
+
+impl Snapshot {
+    /// To be called before the store is asked for what will be put here.
+    pub(super) fn ask(&self) -> Asked {
+        Asked(self.asks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// The identity of a known certificate, shared by its connections. `None`: not known here.
+    pub(super) fn admit(
+        &self,
+        certificate_id: &str,
+        fingerprint: Fingerprint,
+        now: Micros,
+    ) -> Option<Result<Arc<Identity>, Refused>> {
+        // Looked up and entered under one lock: a revocation comes before both or finds it.
+        let mut maps = self.write();
+        let entry = maps.listed.get(&fingerprint)?;
+        if let Err(refused) = maps.judge(entry, now) {
+            return Some(Err(refused));
+        }
+        if let Some(connected) = maps.live.get(&fingerprint).and_then(Weak::upgrade) {
+            return Some(Ok(connected));
+        }
+        let device_id = Arc::clone(&entry.device_id);
+        let identity = Arc::new(Identity::new(device_id, certificate_id, entry.role, entry.pub_id));
+        maps.enter(fingerprint, &identity);
+        Some(Ok(identity))
+    }
+
+    /// What is held against a certificate, as far as is known here.
+    pub(super) fn objection(&self, fingerprint: Fingerprint, now: Micros) -> Option<Refused> {
+        let maps = self.read();
+        maps.judge(maps.listed.get(&fingerprint)?, now).err()
+    }
+
+    /// Whether the pub belongs to a device that has a certificate.
+    pub(super) fn is_bound(&self, pub_id: i64) -> bool {
+        self.read().bound.contains_key(&pub_id)
+    }
+
+    #[expect(dead_code, reason = "asked by just-in-time registration, which comes next")]
+    pub(super) fn cas(&self) -> Arc<[KnownCa]> {
+        Arc::clone(&self.read().cas)
+    }
+
+    /// Takes in what the store says of one certificate.
+    pub(super) fn put(&self, listed: &Listed, asked: Asked) {
+        if let Some(fingerprint) = Fingerprint::parse(&listed.certificate_id) {
+            let mut maps = self.write();
+            maps.put(fingerprint, listed, asked);
+            maps.settle(fingerprint, Micros::MIN);
+        }
+    }
+
+    /// Takes in all CAs. Whether their set changed.
+    pub(super) fn put_cas(&self, cas: &[Ca], asked: Asked) -> bool {
+        let mut maps = self.write();
+        let has_changed = maps.put_cas(cas, asked);
+        maps.settle_all(Micros::MIN);
+        has_changed
+    }
+
+    /// Takes in everything. Whether the set of CAs changed.
+    pub(super) fn replace(&self, cas: &[Ca], listed: &[Listed], asked: Asked) -> bool {
+        let mut maps = self.write();
+        let has_changed = maps.put_cas(cas, asked);
+        for listed in listed {
+            if let Some(fingerprint) = Fingerprint::parse(&listed.certificate_id) {
+                maps.put(fingerprint, listed, asked);
+            }
+        }
+        let gone: Vec<_> =
+            maps.listed.iter().filter(|(_, entry)| entry.asked < asked).map(|(it, _)| *it).collect();
+        for fingerprint in gone {
+            maps.remove(fingerprint);
+        }
+        maps.settle_all(Micros::MIN);
+        has_changed
+    }
+
+    /// Ends those whose certificate has expired while they are connected.
+    pub(super) fn expire(&self, now: Micros) {
+        self.write().settle_all(now);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let maps = self.read();
+        let mut counts = Counts::default();
+        for entry in maps.listed.values() {
+            let [active, pending, revoked] = &mut counts;
+            *match maps.status(entry) {
+                Status::Active => active,
+                Status::Pending => pending,
+                Status::Revoked => revoked,
+            } += 1;
+        }
+        counts
+    }
+
+    // Nothing below panics half-way through a change, so poison is passed over.
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maps {
+    /// The entry's own status, or its CA's if that is worse.
+    fn status(&self, entry: &Entry) -> Status {
+        let is_revoked = |ca_id: &Arc<str>| self.cas.iter().any(|ca| ca.ca_id == *ca_id && !ca.is_active);
+        if entry.ca_id.as_ref().is_some_and(is_revoked) { Status::Revoked } else { entry.status }
+    }
+
+    fn judge(&self, entry: &Entry, now: Micros) -> Result<(), Refused> {
+        match self.status(entry) {
+            Status::Revoked => Err(Refused::Revoked),
+            _ if entry.not_after < now => Err(Refused::Expired),
+            Status::Pending => Err(Refused::Pending),
+            Status::Active => Ok(()),
+        }
+    }
+
+    fn put(&mut self, fingerprint: Fingerprint, listed: &Listed, asked: Asked) {
+        let ca_id = listed.ca_id.as_deref().map(|ca_id| self.shared(ca_id));
+        let (device_id, before) = match self.listed.entry(fingerprint) {
+            Place::Occupied(place) if place.get().asked > asked => return,
+            Place::Occupied(place) if *place.get().device_id == listed.device_id => {
+                (Arc::clone(&place.get().device_id), place.get().pub_id)
+            }
+            Place::Occupied(place) => (listed.device_id.as_str().into(), place.get().pub_id),
+            Place::Vacant(_) => (listed.device_id.as_str().into(), None),
+        };
+        self.unbind(before);
+        if let Some(pub_id) = listed.pub_id {
+            *self.bound.entry(pub_id).or_default() += 1;
+        }
+        let &Listed { pub_id, role, status, not_after, .. } = listed;
+        self.listed.insert(fingerprint, Entry { device_id, ca_id, pub_id, role, status, not_after, asked });
+    }
+
+    /// The CA's name without a copy of its own for each certificate.
+    fn shared(&self, ca_id: &str) -> Arc<str> {
+        let known = self.cas.iter().find(|ca| *ca.ca_id == *ca_id);
+        known.map_or_else(|| ca_id.into(), |ca| Arc::clone(&ca.ca_id))
+    }
+
+    fn remove(&mut self, fingerprint: Fingerprint) {
+        if let Some(entry) = self.listed.remove(&fingerprint) {
+            self.unbind(entry.pub_id);
+        }
+    }
+
+    fn unbind(&mut self, pub_id: Option<i64>) {
+        if let Some(pub_id) = pub_id
+            && let Place::Occupied(mut count) = self.bound.entry(pub_id)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    fn put_cas(&mut self, cas: &[Ca], asked: Asked) -> bool {
+        if self.cas_asked > asked {
+            return false;
+        }
+        self.cas_asked = asked;
+        let known = cas.iter().filter_map(|ca| {
+            let der = CertificateDer::from_pem_slice(ca.pem.as_bytes());
+            let der =
+                der.inspect_err(|error| log::error!("the PEM of ca {} cannot be read: {error}", ca.ca_id));
+            let ca_id = self.shared(&ca.ca_id);
+            Some(KnownCa { ca_id, der: der.ok()?, is_active: ca.status == Status::Active })
+        });
+        let known: Arc<[_]> = known.collect();
+        let has_changed = known != self.cas;
+        self.cas = known;
+        has_changed
+    }
+
+    fn enter(&mut self, fingerprint: Fingerprint, identity: &Arc<Identity>) {
+        if self.live.len() >= self.sweep_at.max(SWEEP_FROM) {
+            self.live.retain(|_, identity| identity.strong_count() > 0);
+            self.sweep_at = self.live.len() * 2;
+        }
+        self.live.insert(fingerprint, Arc::downgrade(identity));
+    }
+
+    /// Tells those connected by a certificate what is true of it now.
+    fn settle(&mut self, fingerprint: Fingerprint, now: Micros) {
+        let Some(identity) = self.live.get(&fingerprint).and_then(Weak::upgrade) else { return };
+        match self.listed.get(&fingerprint) {
+            Some(entry) if self.judge(entry, now).is_ok() => identity.follow(entry.role, entry.pub_id),
+            Some(_) | None => {
+                identity.revoke();
+                self.live.remove(&fingerprint);
+            }
+        }
+    }
+
+    fn settle_all(&mut self, now: Micros) {
+        let live: Vec<Fingerprint> = self.live.keys().copied().collect();
+        for fingerprint in live {
+            self.settle(fingerprint, now);
+        }
+    }
+}
