@@ -324,6 +324,12 @@ pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
 }
 
+/// A request came with an API key that is none.
+pub fn wrong_api_key(metrics: &Metrics) {
+    metrics.wrong_api_keys.inc();
+    log::debug!(target: room("api"), "a wrong API key");
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
 pub fn confirmed(metrics: &Metrics, stored: &Confirmed) {
     metrics.confirmations.get_or_create(&ConfirmationLabel { conflict: stored.conflict }).inc();

@@ -81,6 +81,8 @@ pub struct Metrics {
     pub refused: Family<ReasonLabel, Counter>,
     /// Requests on the API port.
     pub requests: Family<StatusLabel, Counter>,
+    /// Requests with an API key that is none.
+    pub wrong_api_keys: Counter,
     /// Confirmations stored.
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
@@ -126,6 +128,12 @@ impl Default for Metrics {
             "Confirmations stored; a conflict waits for the operator",
             Family::clone(&confirmations),
         );
+        let wrong_api_keys = Counter::default();
+        registry.register(
+            "api_wrong_keys",
+            "Requests with an API key that is not accepted",
+            wrong_api_keys.clone(),
+        );
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let devices = Certificates::register(&mut registry);
@@ -160,6 +168,7 @@ impl Default for Metrics {
             thanked,
             refused,
             requests,
+            wrong_api_keys,
             confirmations,
             held,
             devices,

@@ -2,8 +2,8 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::api::ApiService;
-use crate::config::{self, Config, IpNet, UnknownId};
+use crate::api::{ApiService, Ground, KeyHeader};
+use crate::config::{self, Config, IpNet, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
@@ -222,7 +222,16 @@ impl Rooms {
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };
-        let api = ApiService::new(lookup, Arc::clone(metrics), stop.clone());
+        let key_value = config.api.key_value.as_ref().map(Secret::expose_secret);
+        let api = ApiService::new(Ground {
+            lookup,
+            store: Arc::clone(store),
+            key: KeyHeader::new(&config.api.key_name, key_value)
+                .expect("the configuration checks that key_name is a header's name"),
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+        });
         Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
     }
 }
