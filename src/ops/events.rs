@@ -7,6 +7,7 @@ use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::net::accept::AcceptError;
+use crate::net::authority::Authority;
 use crate::net::proxied::NoHeader;
 use crate::net::proxy::Source;
 use crate::protocol::reply::Refusal;
@@ -14,6 +15,7 @@ use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
 use crate::tls::hello::NotTls;
 use crate::tls::{Compat, Failure, Offer, Session};
+use crate::tunnel::{self, Outcome, Pinned};
 use axum::http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -160,6 +162,25 @@ impl Connection {
         );
     }
 
+    /// A connection of a gateway is over.
+    pub fn tunnelled(&self, session: &Session, device: &str, outcome: &Outcome) {
+        let Outcome { target, open, end } = outcome;
+        self.metrics.tunnels.ended(end.label());
+        let (there, back) =
+            open.as_ref().map_or((0, 0), |it| (it.bytes().to_target(), it.bytes().to_gateway()));
+        let target = target.as_ref().map_or_else(|| "no target".to_owned(), ToString::to_string);
+        log::log!(
+            target: room(self.port),
+            if matches!(end, tunnel::End::NoRequest) { log::Level::Debug } else { log::Level::Info },
+            "{}: {} {} {}, {device} to {target}, {there} bytes there, {back} back, {:.1} s, {end}",
+            self.who(),
+            session.stack.as_str(),
+            session.version,
+            session.cipher,
+            self.since.elapsed().as_secs_f64(),
+        );
+    }
+
     /// The server stopped before this connection had ended by itself.
     pub fn aborted(&self) {
         log::warn!(target: room(self.port), "{}: cut off, the server stops", self.who());
@@ -214,6 +235,31 @@ impl Drop for Connection {
 pub fn turned_away(metrics: &Metrics, port: &'static str, peer: SocketAddr, reason: &'static str) {
     metrics.turned_away.get_or_create(&ReasonLabel { port, reason }).inc();
     log::debug!(target: room(port), "{peer} turned away: {reason}");
+}
+
+/// A name that tunnels may lead to was looked up; it keeps the addresses it has now.
+pub fn target_looked_up(target: &Authority, found: Result<&Pinned, std::io::Error>) {
+    if target.literal().is_some() {
+        return;
+    }
+    match found {
+        Ok(Pinned { addresses, reserved }) => {
+            for (address, kind) in reserved {
+                log::warn!(
+                    "[tunnel] allow: {target} leads to {address}, a {kind} address, and not there unless {address} is \
+                     listed itself"
+                );
+            }
+            if !addresses.is_empty() {
+                log::info!("tunnels to {target} lead to {addresses:?} as long as m0v runs");
+            }
+        }
+        Err(error) => {
+            log::warn!(
+                "[tunnel] allow: {target} has no address ({error}); asked again when a gateway wants it"
+            );
+        }
+    }
 }
 
 /// A handshake panicked: a bug of ours or of a library; its connection is closed.
@@ -376,6 +422,7 @@ fn room(port: &str) -> &'static str {
     match port {
         "meter" => "m0v::meter",
         "confirm" => "m0v::confirm",
+        "tunnel" => "m0v::tunnel",
         _ => "m0v::server",
     }
 }
