@@ -163,6 +163,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 #[expect(dead_code, reason = "the brokers' routes read it")]
 pub(super) struct FormBody(Vec<(String, String)>);
 
+#[expect(dead_code, reason = "the brokers' routes read it")]
 impl FormBody {
     /// The only member of that name.
     ///

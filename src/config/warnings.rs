@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
+use super::{Api, ClientCert, Compat, Config, IpNet};
 
 /// Bytes: a random key of letters and digits that is shorter than this has under 100 bits.
 const SHORT_KEY: usize = 17;
@@ -32,9 +32,6 @@ impl Config {
             if port.client_cert != default && port.client_cert != ClientCert::Off {
                 asked.push(format!("[{}] client_cert: client certificates are", port.section));
             }
-            if port.proxy_protocol != ProxyProtocol::Off {
-                asked.push(format!("[{}] proxy_protocol: PROXY headers are", port.section));
-            }
         }
         asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
     }
@@ -51,6 +48,12 @@ impl Config {
         }
         if self.api.key_value.as_ref().is_some_and(|key| key.expose_secret().len() < SHORT_KEY) {
             found.push(format!("[api] key_value: fewer than {SHORT_KEY} characters can be guessed"));
+        }
+        for port in self.ports() {
+            if port.trusted_proxies.iter().any(IpNet::is_everybody) {
+                let what = "anybody can claim to be a proxy, and any address";
+                found.push(format!("[{}] trusted_proxies: {what}", port.section));
+            }
         }
         match self.tls.compat {
             Compat::Strict | Compat::Cc3220 => {}

@@ -31,6 +31,7 @@ mod limits;
 mod outage;
 mod owners;
 mod packets;
+mod proxied;
 mod refusals;
 mod spool;
 mod story;
