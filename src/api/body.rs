@@ -160,7 +160,6 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 }
 
 /// The members of a form (`application/x-www-form-urlencoded`), in order.
-#[expect(dead_code, reason = "the brokers' routes read it")]
 pub(super) struct FormBody(Vec<(String, String)>);
 
 #[expect(dead_code, reason = "the brokers' routes read it")]

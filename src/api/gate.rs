@@ -110,7 +110,6 @@ pub(super) enum Caller {
     /// By an API key.
     Key {
         /// What the audit calls it.
-        #[expect(dead_code, reason = "the routes that change something note it")]
         name: Arc<str>,
     },
     /// By the certificate of the connection.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 ///
 /// # Errors
 /// A name that no device can have.
-pub(super) fn device_id<'a>(text: &'a str) -> Result<&'a str, ApiError> {
+pub(super) fn device_id(text: &str) -> Result<&str, ApiError> {
     match check_device_id(text) {
         Ok(()) => Ok(text),
         Err(bad) => Err(ApiError::Parameter("deviceId", bad.to_string())),

@@ -21,7 +21,6 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// As [`decode`], for a part of a form, where a plus sign means a space.
-#[cfg_attr(not(test), expect(dead_code, reason = "the brokers' routes read forms"))]
 pub(super) fn decode_form(text: &str) -> Option<String> {
     decode(&text.replace('+', " ")).map(Cow::into_owned)
 }

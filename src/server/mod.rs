@@ -20,7 +20,7 @@ mod store;
 mod swap;
 
 use crate::acme::AcmeError;
-use crate::api::{TelemetryOptions, TelemetrySink};
+use crate::api::TelemetrySink;
 use crate::config::Config;
 use crate::meter::Known;
 use crate::net::listen::BindError;
@@ -121,13 +121,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     }
     let handle = acme.as_ref().map(acme::Acme::handle);
     tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
-    let options = TelemetryOptions {
-        node: spool.node,
-        max_rows: config.database.batch_max_rows,
-        spool: spool.file,
-        health: Arc::clone(&health),
-        metrics: Arc::clone(&metrics),
-    };
+    let options = spool.for_telemetry(&config, &health, &metrics);
     let telemetry = TelemetrySink::start(Arc::clone(&store), options, &mut tasks);
     let lanes = doors::lanes(&config, spool.node, spool.packets, &health, &metrics);
     let draining = spool::drain(&lanes);

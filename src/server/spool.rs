@@ -1,6 +1,7 @@
 //! Opens the spool, if there is to be one, and starts its drain.
 
 use super::data_dir::DataDir;
+use crate::api::TelemetryOptions;
 use crate::config::Config;
 use crate::meter::{Drain, Known, Lanes, Spool};
 use crate::ops::health::Health;
@@ -20,6 +21,24 @@ pub(super) struct Opened {
     /// This server's name in `ingest`: the spool's own, so that both stay together; without a spool
     /// the data folder's.
     pub(super) node: i64,
+}
+
+impl Opened {
+    /// What the writer of telemetry works with.
+    pub(super) fn for_telemetry(
+        &self,
+        config: &Config,
+        health: &Arc<Health>,
+        metrics: &Arc<Metrics>,
+    ) -> TelemetryOptions {
+        TelemetryOptions {
+            node: self.node,
+            max_rows: config.database.batch_max_rows,
+            spool: self.file.clone(),
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+        }
+    }
 }
 
 /// Opens the spool of `[spool]`. The embedded store has none: it is as near as a spool would be.

@@ -43,12 +43,13 @@ fn succeeds(answer: &Answer) {
 fn a_report_is_stored_as_sent_before_it_is_answered(engine: Engine) {
     let site = Site::with(engine, CONFIG);
     let server = site.start();
-    let long = format!("/devicetelemetry/{}", "x".repeat(128));
+    let long_id = "x".repeat(128);
+    let long = format!("/devicetelemetry/{long_id}");
     for (path, body, device_id) in [
         ("/devicetelemetry/meter-17", r#"{"voltage":231.4}"#, "meter-17"),
         ("/devicetelemetry/a%2Fb%20c", r#" {"a":{"b":[1,null,"\u00e9"]}} "#, "a/b c"),
         ("/devicetelemetry/%F0%9F%94%8C", "{}", "\u{1f50c}"),
-        (&long, r#"{"n":123456789012345678901234567890}"#, &long[17..]),
+        (&long, r#"{"n":123456789012345678901234567890}"#, &long_id),
         ("/devicetelemetry", r#"{"deviceId":"meter-18","t":20}"#, "meter-18"),
     ] {
         for version in VERSIONS {
@@ -345,10 +346,7 @@ fn reports_during(server: &Server<'_>, round: usize, meanwhile: impl FnOnce()) -
             |count| eventually("reports", || (answered.lock().expect("sound").len() >= count).then_some(()));
         enough(5);
         meanwhile();
-        let so_far = answered.lock().expect("sound").len();
-        if so_far < usize::MAX {
-            stop.store(true, Ordering::Release);
-        }
+        stop.store(true, Ordering::Release);
     });
     answered.into_inner().expect("no reporter panics")
 }

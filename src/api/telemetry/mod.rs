@@ -30,7 +30,7 @@ pub(super) struct Telemetry {
 
 impl FromRef<Telemetry> for Arc<Gate> {
     fn from_ref(telemetry: &Telemetry) -> Self {
-        Arc::clone(&telemetry.gate)
+        Self::clone(&telemetry.gate)
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn of_device(
         return Err(ApiError::NotEntitled("this certificate is another device's"));
     }
     let object = body.object()?;
-    keep(&telemetry, device_id, TelemetryKind::Device, None, &storable(&object)?).await
+    keep(&telemetry, device_id, TelemetryKind::Device, None, storable(&object)?).await
 }
 
 /// The caller's own report
@@ -142,11 +142,11 @@ pub(super) async fn of_caller(
     let body = storable(&object)?;
     match &caller {
         Caller::Certificate(identity) => {
-            keep(&telemetry, identity.device_id(), TelemetryKind::Device, None, &body).await
+            keep(&telemetry, identity.device_id(), TelemetryKind::Device, None, body).await
         }
         Caller::Key { .. } => {
             let device_id = names::device_id_of(&object)?;
-            keep(&telemetry, &device_id, TelemetryKind::Device, None, &body).await
+            keep(&telemetry, &device_id, TelemetryKind::Device, None, body).await
         }
     }
 }

@@ -188,7 +188,7 @@ fn claim(connection: &mut Connection, ticket: Ticket, limit: usize) -> Result<Ve
             "SELECT device_id, kind, created_at, body, checksum FROM telemetry
               WHERE batch = ?1 AND writer = ?2 ORDER BY place",
         )?
-        .query_map(params![ticket.number, ticket.writer], |row| claimed(row))?
+        .query_map(params![ticket.number, ticket.writer], claimed)?
         .collect::<Result<Vec<_>, _>>()?;
     transaction.commit()?;
     Ok(claimed)
