@@ -14,6 +14,13 @@ pub mod tls {
     pub mod verdict;
 }
 
+/// The pure part of the device room.
+#[path = "../../src/device"]
+pub mod device {
+    pub mod judge;
+    pub mod name;
+}
+
 use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};
 
 /// A refusal must be a line that may be sent.
