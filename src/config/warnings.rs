@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
+use super::{Api, Compat, Config, ProxyProtocol};
 
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
@@ -27,10 +27,6 @@ impl Config {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
         }
         for port in self.ports() {
-            let default = if port.section == "api" { ClientCert::Optional } else { ClientCert::Off };
-            if port.client_cert != default && port.client_cert != ClientCert::Off {
-                asked.push(format!("[{}] client_cert: client certificates are", port.section));
-            }
             if port.proxy_protocol != ProxyProtocol::Off {
                 asked.push(format!("[{}] proxy_protocol: PROXY headers are", port.section));
             }

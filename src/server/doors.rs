@@ -3,14 +3,16 @@
 use super::ServeError;
 use super::connection::{Door, Service};
 use crate::api::{ApiService, Ground, KeyHeader};
-use crate::config::{self, Config, IpNet, Secret, UnknownId};
+use crate::config::{self, ClientCert, Config, IpNet, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
+use crate::device::Registry;
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
+use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
-use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys, PeerCheck};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -125,6 +127,19 @@ pub(super) fn write_listeners(path: &Path, bound: &Bound) -> Result<(), ServeErr
     std::fs::rename(&unfinished, path).map_err(failed)
 }
 
+/// What stands in front of a section's room.
+struct Front<'a> {
+    tls: bool,
+    trusted: &'a [IpNet],
+    client_cert: ClientCert,
+}
+
+macro_rules! front {
+    ($section:expr) => {
+        Front { tls: $section.tls, trusted: &$section.trusted_proxies, client_cert: $section.client_cert }
+    };
+}
+
 /// Puts an acceptor and a room behind every listening socket.
 pub(super) fn open(
     config: &Config,
@@ -132,32 +147,36 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
-    let door =
-        |port, (tls, trusted): (bool, &[IpNet]), alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
-            let options = AcceptorOptions {
-                tls,
-                compat: compat(config.tls.compat),
-                resumption: config.tls.resumption,
-                max_fragment: config.tls.max_fragment.map(usize::from),
-                alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-                // Asked for as soon as there is a judge.
-                client_auth: ClientAuth::Off,
-                peer_check: None,
-            };
-            let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-            let plain_from = (!tls).then(|| trusted.to_vec());
-            Ok(Arc::new(Door { port, acceptor, plain_from, service }))
+    let registry = &rooms.registry;
+    let door = |port,
+                Front { tls, trusted, client_cert }: Front<'_>,
+                alpn: &[&[u8]],
+                service|
+     -> Result<Arc<Door>, ServeError> {
+        let options = AcceptorOptions {
+            tls,
+            compat: compat(config.tls.compat),
+            resumption: config.tls.resumption,
+            max_fragment: config.tls.max_fragment.map(usize::from),
+            alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+            client_auth: client_auth(client_cert),
+            peer_check: Some(Arc::clone(registry) as Arc<dyn PeerCheck>),
         };
+        let acceptor = Acceptor::new(Arc::clone(keys), options)?;
+        let plain_from = (!tls).then(|| trusted.to_vec());
+        Ok(Arc::new(Door {
+            port,
+            acceptor,
+            plain_from,
+            registry: (client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
+            needs_certificate: client_cert == ClientCert::Required,
+            service,
+        }))
+    };
     let (meter, confirm, api) = (&config.meter, &config.confirm, &config.api);
-    let meter =
-        door("meter", (meter.tls, &meter.trusted_proxies), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door(
-        "confirm",
-        (confirm.tls, &confirm.trusted_proxies),
-        &[],
-        Service::Confirm(Arc::clone(&rooms.confirm)),
-    )?;
-    let api = door("api", (api.tls, &api.trusted_proxies), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
+    let meter = door("meter", front!(meter), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door("confirm", front!(confirm), &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let api = door("api", front!(api), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
     let doors = listeners.into_iter().map(|(section, listener)| {
         let door = match section {
             "meter" => &meter,
@@ -178,8 +197,34 @@ fn compat(compat: config::Compat) -> tls::Compat {
     }
 }
 
+fn client_auth(client_cert: ClientCert) -> ClientAuth {
+    match client_cert {
+        ClientCert::Off => ClientAuth::Off,
+        ClientCert::Optional => ClientAuth::Optional,
+        ClientCert::Required => ClientAuth::Required,
+    }
+}
+
+/// Has every door forget its sessions when the set of CAs changes, until `stop`.
+pub(super) async fn forget_sessions(doors: Vec<Arc<Door>>, registry: Arc<Registry>, stop: CancellationToken) {
+    let mut changed = registry.cas_changed();
+    drop(registry);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changed.changed() => if changed.is_err() { return },
+        }
+        for door in &doors {
+            if let Err(error) = door.acceptor.forget_sessions() {
+                events::sessions_stay(door.port, &error);
+            }
+        }
+    }
+}
+
 /// What serves each port.
 pub(super) struct Rooms {
+    registry: Arc<Registry>,
     meter: Arc<MeterService>,
     confirm: Arc<ConfirmService>,
     api: Arc<ApiService>,
@@ -190,6 +235,7 @@ impl Rooms {
         config: &Config,
         store: &Arc<dyn Store>,
         known: &Arc<Known>,
+        registry: &Arc<Registry>,
         lanes: &Lanes,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
@@ -200,6 +246,7 @@ impl Rooms {
             batcher: Batcher::start(&**store, lanes, tasks),
             known: Arc::clone(known),
             spool: lanes.spool.as_ref().map(|(spool, _)| Arc::clone(spool)),
+            registry: (config.meter.client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
             creation: match config.meter.unknown_id {
                 UnknownId::Reject => Creation::Reject,
                 UnknownId::Create => Creation::create(),
@@ -216,6 +263,7 @@ impl Rooms {
         ));
         let confirm = ConfirmService {
             store: Arc::clone(store),
+            registry: Arc::clone(registry),
             lookup: Arc::clone(&lookup),
             reply: config.confirm.reply.clone(),
             turns: Semaphore::new(TURNS),
@@ -232,6 +280,11 @@ impl Rooms {
             metrics: Arc::clone(metrics),
             stop: stop.clone(),
         });
-        Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
+        Self {
+            registry: Arc::clone(registry),
+            meter: Arc::new(meter),
+            confirm: Arc::new(confirm),
+            api: Arc::new(api),
+        }
     }
 }

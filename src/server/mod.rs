@@ -13,6 +13,7 @@ mod doors;
 mod expiry;
 mod files;
 mod handshakes;
+mod registry;
 mod secret;
 mod spool;
 mod store;
@@ -112,6 +113,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
+    let registry = registry::open(&store, prepared, &health, &metrics, &mut tasks, &stopping).await;
     tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
     let acme = acme::begin(&config, &*store, &keys, data_dir.node(), &health).await?;
     if acme.is_none() {
@@ -121,12 +123,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     tasks.spawn(expiry::count_down(Arc::clone(&keys), Arc::clone(&metrics), handle, stopping.clone()));
     let lanes = doors::lanes(&config, node, spool, &health, &metrics);
     let draining = spool::drain(&lanes);
-    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, &mut tasks, &stopping);
+    let rooms = doors::Rooms::build(&config, &store, &known, &registry, &lanes, &mut tasks, &stopping);
     drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
         .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
-    for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
+    let opened = doors::open(&config, &rooms, &keys, bound.sections)?;
+    let doors = opened.iter().map(|(door, _)| Arc::clone(door)).collect();
+    tasks.spawn(doors::forget_sessions(doors, registry, stopping.clone()));
+    for (door, listener) in opened {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);
