@@ -2,8 +2,9 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
+use super::front::Front;
 use crate::api::{ApiService, Ground, KeyHeader};
-use crate::config::{self, ClientCert, Config, IpNet, Secret, UnknownId};
+use crate::config::{self, ClientCert, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::device::Registry;
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
@@ -127,19 +128,6 @@ pub(super) fn write_listeners(path: &Path, bound: &Bound) -> Result<(), ServeErr
     std::fs::rename(&unfinished, path).map_err(failed)
 }
 
-/// What stands in front of a section's room.
-struct Front<'a> {
-    tls: bool,
-    trusted: &'a [IpNet],
-    client_cert: ClientCert,
-}
-
-macro_rules! front {
-    ($section:expr) => {
-        Front { tls: $section.tls, trusted: &$section.trusted_proxies, client_cert: $section.client_cert }
-    };
-}
-
 /// Puts an acceptor and a room behind every listening socket.
 pub(super) fn open(
     config: &Config,
@@ -148,35 +136,30 @@ pub(super) fn open(
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
     let registry = &rooms.registry;
-    let door = |port,
-                Front { tls, trusted, client_cert }: Front<'_>,
-                alpn: &[&[u8]],
-                service|
-     -> Result<Arc<Door>, ServeError> {
+    let [meter, confirm, api] = config.ports();
+    let door = |port: Port<'_>, alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
         let options = AcceptorOptions {
-            tls,
+            tls: port.tls,
             compat: compat(config.tls.compat),
             resumption: config.tls.resumption,
             max_fragment: config.tls.max_fragment.map(usize::from),
             alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-            client_auth: client_auth(client_cert),
+            client_auth: client_auth(port.client_cert),
             peer_check: Some(Arc::clone(registry) as Arc<dyn PeerCheck>),
         };
         let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-        let plain_from = (!tls).then(|| trusted.to_vec());
         Ok(Arc::new(Door {
-            port,
+            port: port.section,
+            front: Front::of(port),
             acceptor,
-            plain_from,
-            registry: (client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
-            needs_certificate: client_cert == ClientCert::Required,
+            registry: (port.client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
+            needs_certificate: port.client_cert == ClientCert::Required,
             service,
         }))
     };
-    let (meter, confirm, api) = (&config.meter, &config.confirm, &config.api);
-    let meter = door("meter", front!(meter), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door("confirm", front!(confirm), &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
-    let api = door("api", front!(api), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
+    let meter = door(meter, &[], Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door(confirm, &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let api = door(api, HTTP, Service::Api(Arc::clone(&rooms.api)))?;
     let doors = listeners.into_iter().map(|(section, listener)| {
         let door = match section {
             "meter" => &meter,

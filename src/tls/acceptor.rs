@@ -1,17 +1,15 @@
 //! The front of a TLS port: reads the hello, picks the stack, completes the handshake.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::client::{ClientAuth, PeerCheck, PeerFault};
 use super::compat::CompatStack;
 use super::failure::Failure;
-use super::hello::{ClientHello, MAX_RECORDS, Reader};
+use super::farewell::{linger, send_alert};
+use super::hello::{ClientHello, Reader};
 use super::keys::Keys;
 use super::modern::Modern;
 use super::stream::{Session, Stream};
@@ -22,8 +20,6 @@ use crate::net::replay::Replay;
 const MAX_FRAGMENT: std::ops::RangeInclusive<usize> = 512..=16384;
 /// Most hellos fit; longer ones let the buffer grow to at most twice [`MAX_RECORDS`].
 const FIRST_READ: usize = 1024;
-/// How long a refused peer may take to read its alert before the socket is closed under it.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
 const DECODE_ERROR: u8 = 50;
 
 /// What one section's port offers.
@@ -209,14 +205,14 @@ impl Stacks {
     /// resumed sessions too.
     async fn complete<IO>(
         &self,
-        mut stream: Stream<IO>,
+        stream: Stream<IO>,
         session: Session,
     ) -> Result<(Stream<IO>, Session), Failure>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         if self.client_auth == ClientAuth::Required && session.peer.is_none() {
-            timeout(LINGER, stream.shutdown()).await.ok();
+            linger(stream).await;
             return Err(Failure::Peer(PeerFault::Missing));
         }
         Ok((stream, session))
@@ -231,36 +227,17 @@ async fn read_hello<IO: AsyncRead + Unpin>(
     let mut reader = Reader::new();
     loop {
         let start = prefix.len();
-        let len = io.read_buf(prefix).await.map_err(Failure::from_io)?;
+        let len = match io.read_buf(prefix).await {
+            Ok(len) => len,
+            // How balancers end a health check.
+            Err(error) if start == 0 && error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(Failure::from_io(error)),
+        };
         if len == 0 {
             return Err(if start == 0 { Failure::Silent } else { Failure::Closed });
         }
         if let Some(hello) = reader.push(prefix.get(start..).unwrap_or_default())? {
             return Ok(hello);
         }
-    }
-}
-
-/// Tells a peer that is not served why, and closes. Closing on unread bytes would reset the
-/// connection and may destroy the alert on its way, so some are read and dropped first.
-async fn send_alert<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, version: u16, alert: u8) {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
-    let [major, minor] = version.clamp(0x0301, 0x0303).to_be_bytes();
-    let farewell = async {
-        io.write_all(&[ALERT, major, minor, 0, 2, FATAL, alert]).await?;
-        io.shutdown().await?;
-        let mut sink = [0; 512];
-        let mut left = MAX_RECORDS;
-        while left > 0 {
-            match io.read(&mut sink).await? {
-                0 => break,
-                len => left = left.saturating_sub(len),
-            }
-        }
-        io::Result::Ok(())
-    };
-    if let Ok(Err(error)) = timeout(LINGER, farewell).await {
-        log::debug!("the alert did not reach the peer: {error}");
     }
 }

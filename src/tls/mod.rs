@@ -9,6 +9,7 @@
 //! [`ensure_local`] makes a CA and certificate where nothing is.
 
 pub mod hello;
+pub mod message;
 pub mod names;
 pub mod verdict;
 
@@ -21,6 +22,7 @@ mod compat;
 mod element;
 mod explain;
 mod failure;
+mod farewell;
 mod keys;
 mod local;
 mod modern;

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::acceptor::AcceptorOptions;
 use super::client::{ClientAuth, Kept, PeerFault, Verifier, noting_fault};
 use super::failure::{Alert, Failure};
+use super::farewell::part;
 use super::keys::Keys;
 use super::names::Suite;
 use super::peer::Peer;
@@ -84,11 +85,18 @@ impl Modern {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = TlsAcceptor::from(self.config_for(limit, tickets)).accept(io);
-        let (shaken, fault) = noting_fault(handshake).await;
-        let stream = shaken.map_err(|error| failure(error, fault))?;
-        let session = session(stream.get_ref().1);
-        Ok((Box::new(stream), session))
+        let handshake = TlsAcceptor::from(self.config_for(limit, tickets)).accept(io).into_fallible();
+        match noting_fault(handshake).await {
+            (Ok(stream), _) => {
+                let session = session(stream.get_ref().1);
+                Ok((Box::new(stream), session))
+            }
+            (Err((error, io)), fault) => {
+                let failure = failure(error, fault);
+                part(io, &failure).await;
+                Err(failure)
+            }
+        }
     }
 
     /// A copy of the configuration is some hundred bytes beside shared stores and keys.

@@ -92,7 +92,7 @@ fn an_http_connection_ends_with_its_certificate(engine: Engine) {
     talk.send("GET /confo/a/b HTTP/1.1\nHost: localhost\n");
     assert_eq!(talk.line().as_deref(), Some("HTTP/1.1 404 Not Found"));
     while talk.line().as_deref().is_some_and(|line| !line.is_empty()) {}
-    revoke(&site, &Revocation::Certificate(card.id.clone()));
+    revoke(&site, &Revocation::Certificate(card.id));
     let rest = talk.line();
     assert!(rest.as_deref().is_none_or(|rest| rest == "Not found"), "the answer, then the end: {rest:?}");
     talk.ends();

@@ -99,6 +99,11 @@ pub(crate) static IDENTITIES: LazyLock<Identities> = LazyLock::new(|| {
 impl Identities {
     /// A certificate for a public key that nobody has the private one of.
     pub(crate) fn certifying(&self, name: &str, public_key: &[u8]) -> CertificateDer<'static> {
+        self.certified(name, public_key).der()
+    }
+
+    /// The same as a file, with a key that is not its own.
+    pub(crate) fn certified(&self, name: &str, public_key: &[u8]) -> Identity {
         let path = |end: &str| self.dir.path().join(format!("{name}.{end}")).to_str().unwrap().to_owned();
         let (der, pem, cert) = (path("der"), path("pub"), path("pem"));
         std::fs::write(&der, public_key).unwrap();
@@ -106,7 +111,15 @@ impl Identities {
         let key = self.rsa.key.to_str().unwrap();
         let subject = format!("/CN={name}");
         openssl(&["x509", "-new", "-force_pubkey", &pem, "-key", key, "-subj", &subject, "-out", &cert]);
-        CertificateDer::from_pem_file(cert).unwrap()
+        Identity { cert: cert.into(), key: self.rsa.key.clone() }
+    }
+
+    /// The first, with the others behind it.
+    pub(crate) fn chain(&self, name: &str, of: &[&Identity]) -> Identity {
+        let cert = self.dir.path().join(format!("{name}.pem"));
+        let pem: Vec<u8> = of.iter().flat_map(|identity| std::fs::read(&identity.cert).unwrap()).collect();
+        std::fs::write(&cert, pem).unwrap();
+        Identity { cert, key: of[0].key.clone() }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use m0v::tls::{AcceptorOptions, ClientAuth, Compat, Peer, PeerCheck, Refusal, RefusalAlert};
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 
@@ -107,13 +110,51 @@ async fn chains_and_keys_that_cannot_be_right_are_refused_before_they_cost_anyth
     }
 }
 
+/// There is no place to bound a key before s2n-tls computes with it: libcrypto's bounds hold, then ours.
 #[tokio::test]
-async fn a_weak_key_is_refused_on_s2n_tls_too() {
+async fn keys_and_chains_that_cannot_be_right_are_refused_on_s2n_tls_too() {
+    let ids = &*IDENTITIES;
+    let many = ids.chain("many", &[&ids.rsa, &ids.rsa, &ids.rsa, &ids.rsa, &ids.rsa, &ids.rsa]);
+    let huge = ids.certified("huge-2", &rsa_public_key(16384, &[1, 0, 1]));
+    let long_exponent =
+        ids.certified("exponent-2", &rsa_public_key(2048, &[[1; 255].as_slice(), &[1]].concat()));
+    let even = ids.certified("even-2", &rsa_public_key(2048, &[2]));
+    let table = [
+        (&ids.weak, "certificate-key"),
+        (&many, "certificate-chain"),
+        (&huge, "certificate-verify"),
+        (&long_exponent, "bad-certificate"),
+        (&even, "bad-certificate"),
+    ];
     let mut server = Server::start(required(Compat::default())).await;
-    let (done, text) = device(&server, &IDENTITIES.weak).await;
-    assert!(!done, "{text}");
-    let failure = server.failure().await;
-    assert_eq!(failure.label(), "certificate-key", "{failure}");
+    for (identity, label) in table {
+        let (done, text) = device(&server, identity).await;
+        assert!(!done, "{text}");
+        let failure = server.failure().await;
+        assert_eq!(failure.label(), label, "{failure}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_break_the_reading_of_a_certificate(
+        changes in collection::vec((any::<Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of(any::<Index>()),
+    ) {
+        let mut der = IDENTITIES.rsa.der().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(der.len());
+            der[at] = byte;
+        }
+        if let Some(cut) = cut {
+            der.truncate(cut.index(der.len()));
+        }
+        if let Err(fault) = Peer::from_chain(vec![der.into()]).unwrap().examine() {
+            prop_assert!(fault.to_string().len() < 300, "{}", fault);
+        }
+    }
 }
 
 /// Refuses every certificate in one way.

@@ -7,6 +7,7 @@ use s2n_tls::enums::ClientAuthType;
 use s2n_tls::error::Error;
 
 use super::super::client::{ClientAuth, PeerFault, examine};
+use super::super::message::read_chain;
 use super::super::peer::Peer;
 
 /// Has a configuration ask its clients for a certificate, with no list of CAs.
@@ -46,36 +47,7 @@ pub(super) fn presented(connection: &Connection) -> Result<Option<Peer>, PeerFau
     };
     let chain =
         read_chain(bytes).ok_or_else(|| PeerFault::Undecodable("its lengths do not fit".to_owned()))?;
+    let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
     examine(&chain)?;
     Ok(Peer::from_chain(chain.into_iter().map(CertificateDer::into_owned).collect()))
-}
-
-/// The certificates of a TLS 1.2 Certificate message (RFC 5246 §7.4.2): each behind three bytes of
-/// length. `None` when they do not add up.
-fn read_chain(mut bytes: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
-    let mut chain = Vec::new();
-    while let [high, middle, low, rest @ ..] = bytes {
-        let len = u32::from_be_bytes([0, *high, *middle, *low]);
-        let (der, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-        chain.push(CertificateDer::from(der));
-        bytes = rest;
-    }
-    bytes.is_empty().then_some(chain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificates_stand_behind_their_lengths_and_nothing_is_left_over() {
-        let lengths = |bytes: &[u8]| -> Option<Vec<usize>> {
-            Some(read_chain(bytes)?.iter().map(|der| der.len()).collect())
-        };
-        assert_eq!(lengths(&[]), Some(vec![]));
-        assert_eq!(lengths(&[0, 0, 2, 7, 7, 0, 0, 0, 0, 0, 1, 9]), Some(vec![2, 0, 1]));
-        for broken in [&[0][..], &[0, 0], &[0, 0, 1], &[0, 0, 2, 7], &[255, 255, 255, 1], &[0, 0, 1, 7, 0]] {
-            assert_eq!(lengths(broken), None, "{broken:?}");
-        }
-    }
 }

@@ -18,19 +18,19 @@ use s2n_tls::connection::Connection;
 use s2n_tls::enums::Version;
 use s2n_tls::error::{Error, ErrorType};
 use s2n_tls::security::Policy;
-use s2n_tls_tokio::TlsAcceptor;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use s2n_tls_tokio::{TlsAcceptor, TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use noted::{NO_ALERT, NotedBuilder};
 use tickets::TicketKeys;
 
 pub use stream::CompatStream;
 
-use super::acceptor::{AcceptorOptions, LINGER};
+use super::acceptor::AcceptorOptions;
 use super::chain::CertifiedChain;
 use super::client::{ClientAuth, PeerFault};
 use super::failure::{Alert, Failure};
+use super::farewell::{linger, part};
 use super::keys::Keys;
 use super::names::Suite;
 use super::peer::Peer;
@@ -104,7 +104,7 @@ impl CompatStack {
     /// Completes the handshake; `limit` is the most record content the client wants to be sent.
     pub(super) async fn accept<IO>(
         &self,
-        io: Replay<IO>,
+        mut io: Replay<IO>,
         limit: Option<usize>,
     ) -> Result<(Box<CompatStream<IO>>, Session), Failure>
     where
@@ -113,21 +113,25 @@ impl CompatStack {
         let config = self.config(self.record_size(limit)).map_err(|error| failure(&error, NO_ALERT))?;
         let alert = Arc::new(AtomicU8::new(NO_ALERT));
         let builder = NotedBuilder { config, alert: Arc::clone(&alert) };
-        match TlsAcceptor::new(builder).accept(io).await {
-            Ok(mut inner) => {
-                inner.as_mut().release_buffers().ok();
-                match client::presented(inner.as_ref()) {
-                    Ok(peer) => {
-                        let session = session(self.level, inner.as_ref(), peer);
-                        Ok((Box::new(CompatStream::new(inner)), session))
-                    }
-                    Err(fault) => {
-                        timeout(LINGER, inner.shutdown()).await.ok();
-                        Err(Failure::Peer(fault))
-                    }
-                }
+        let shaken = TlsAcceptor::new(builder).accept(&mut io).await.map(TlsStream::into_parts);
+        let mut inner = match shaken {
+            Ok((connection, _)) => TlsStream::from_parts(connection, io),
+            Err(error) => {
+                let failure = failure(&error, alert.load(Ordering::Relaxed));
+                part(io, &failure).await;
+                return Err(failure);
             }
-            Err(error) => Err(failure(&error, alert.load(Ordering::Relaxed))),
+        };
+        inner.as_mut().release_buffers().ok();
+        match client::presented(inner.as_ref()) {
+            Ok(peer) => {
+                let session = session(self.level, inner.as_ref(), peer);
+                Ok((Box::new(CompatStream::new(inner)), session))
+            }
+            Err(fault) => {
+                linger(inner).await;
+                Err(Failure::Peer(fault))
+            }
         }
     }
 
