@@ -5,6 +5,7 @@
 mod acme;
 mod database;
 mod ports;
+mod spool;
 mod trust;
 
 use super::{CliError, say};
@@ -24,7 +25,7 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `chain`, `acme`, `ports`, `device`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `device`.
     what: &'static str,
     text: String,
 }
@@ -90,6 +91,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
 
 async fn surroundings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![database::check(config).await];
+    findings.extend(spool::check(config));
     findings.extend(trust::check(config));
     findings.extend(acme::check(config).await);
     findings.extend(ports::check(config));
