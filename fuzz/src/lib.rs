@@ -10,6 +10,7 @@ pub mod protocol;
 #[path = "../../src/tls"]
 pub mod tls {
     pub mod hello;
+    pub mod message;
     pub mod names;
     pub mod verdict;
 }

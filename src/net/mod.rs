@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod authority;
 pub mod listen;
 pub mod rate;
 pub mod replay;

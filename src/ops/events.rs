@@ -7,10 +7,12 @@ use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::net::accept::AcceptError;
+use crate::net::authority::Authority;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
 use crate::tls::{Compat, Failure, Offer, Session};
+use crate::tunnel::{self, Outcome, Pinned};
 use axum::http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,6 +110,26 @@ impl Connection {
         );
     }
 
+    /// A connection of a gateway is over.
+    pub fn tunnelled(&self, session: &Session, device: &str, outcome: &Outcome) {
+        let Outcome { target, open, end } = outcome;
+        self.metrics.tunnels.ended(end.label());
+        let (there, back) =
+            open.as_ref().map_or((0, 0), |it| (it.bytes().to_target(), it.bytes().to_gateway()));
+        let target = target.as_ref().map_or_else(|| "no target".to_owned(), ToString::to_string);
+        log::log!(
+            target: room(self.port),
+            if matches!(end, tunnel::End::NoRequest) { log::Level::Debug } else { log::Level::Info },
+            "#{} {}: {} {} {}, {device} to {target}, {there} bytes there, {back} back, {:.1} s, {end}",
+            self.number,
+            self.peer,
+            session.stack.as_str(),
+            session.version,
+            session.cipher,
+            self.since.elapsed().as_secs_f64(),
+        );
+    }
+
     /// The server stopped before this connection had ended by itself.
     pub fn aborted(&self) {
         log::warn!(target: room(self.port), "#{} {}: cut off, the server stops", self.number, self.peer);
@@ -140,6 +162,31 @@ impl Drop for Connection {
 pub fn turned_away(metrics: &Metrics, port: &'static str, reason: &'static str) {
     metrics.turned_away.get_or_create(&ReasonLabel { port, reason }).inc();
     log::debug!(target: room(port), "turned away: {reason}");
+}
+
+/// A name that tunnels may lead to was looked up; it keeps the addresses it has now.
+pub fn target_looked_up(target: &Authority, found: Result<&Pinned, std::io::Error>) {
+    if target.literal().is_some() {
+        return;
+    }
+    match found {
+        Ok(Pinned { addresses, reserved }) => {
+            for (address, kind) in reserved {
+                log::warn!(
+                    "[tunnel] allow: {target} leads to {address}, a {kind} address, and not there unless {address} is \
+                     listed itself"
+                );
+            }
+            if !addresses.is_empty() {
+                log::info!("tunnels to {target} lead to {addresses:?} as long as m0v runs");
+            }
+        }
+        Err(error) => {
+            log::warn!(
+                "[tunnel] allow: {target} has no address ({error}); asked again when a gateway wants it"
+            );
+        }
+    }
 }
 
 /// A handshake panicked: a bug of ours or of a library; its connection is closed.
@@ -277,6 +324,12 @@ pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
 }
 
+/// A request came with an API key that is none.
+pub fn wrong_api_key(metrics: &Metrics) {
+    metrics.wrong_api_keys.inc();
+    log::debug!(target: room("api"), "a wrong API key");
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
 pub fn confirmed(metrics: &Metrics, stored: &Confirmed) {
     metrics.confirmations.get_or_create(&ConfirmationLabel { conflict: stored.conflict }).inc();
@@ -296,6 +349,7 @@ fn room(port: &str) -> &'static str {
     match port {
         "meter" => "m0v::meter",
         "confirm" => "m0v::confirm",
+        "tunnel" => "m0v::tunnel",
         _ => "m0v::server",
     }
 }

@@ -198,7 +198,7 @@ async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Con
             talk(house, stream, room, connection, &session).await;
         }
         Service::Api(service) => {
-            let peer = api::Peer { ip: connection.peer.ip() };
+            let peer = api::Peer { ip: connection.peer.ip(), certificate: None };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };

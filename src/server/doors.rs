@@ -2,15 +2,15 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::api::ApiService;
-use crate::config::{self, Config, IpNet, UnknownId};
+use crate::api::{ApiService, Ground, KeyHeader};
+use crate::config::{self, Config, IpNet, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
-use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -140,6 +140,9 @@ pub(super) fn open(
                 resumption: config.tls.resumption,
                 max_fragment: config.tls.max_fragment.map(usize::from),
                 alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+                // Asked for as soon as there is a judge.
+                client_auth: ClientAuth::Off,
+                peer_check: None,
             };
             let acceptor = Acceptor::new(Arc::clone(keys), options)?;
             let plain_from = (!tls).then(|| trusted.to_vec());
@@ -219,7 +222,16 @@ impl Rooms {
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };
-        let api = ApiService::new(lookup, Arc::clone(metrics), stop.clone());
+        let key_value = config.api.key_value.as_ref().map(Secret::expose_secret);
+        let api = ApiService::new(Ground {
+            lookup,
+            store: Arc::clone(store),
+            key: KeyHeader::new(&config.api.key_name, key_value)
+                .expect("the configuration checks that key_name is a header's name"),
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+        });
         Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
     }
 }
