@@ -15,6 +15,12 @@ pub mod tls {
     pub mod verdict;
 }
 
+/// The pure part of the net room.
+#[path = "../../src/net"]
+pub mod net {
+    pub mod proxy;
+}
+
 use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};
 
 /// A refusal must be a line that may be sent.

@@ -2,8 +2,9 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
+use super::front::Front;
 use crate::api::{ApiService, Ground, KeyHeader};
-use crate::config::{self, Config, IpNet, Secret, UnknownId};
+use crate::config::{self, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
@@ -132,32 +133,24 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
-    let door =
-        |port, (tls, trusted): (bool, &[IpNet]), alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
-            let options = AcceptorOptions {
-                tls,
-                compat: compat(config.tls.compat),
-                resumption: config.tls.resumption,
-                max_fragment: config.tls.max_fragment.map(usize::from),
-                alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-                // Asked for as soon as there is a judge.
-                client_auth: ClientAuth::Off,
-                peer_check: None,
-            };
-            let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-            let plain_from = (!tls).then(|| trusted.to_vec());
-            Ok(Arc::new(Door { port, acceptor, plain_from, service }))
+    let [meter, confirm, api] = config.ports();
+    let door = |port: Port<'_>, alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
+        let options = AcceptorOptions {
+            tls: port.tls,
+            compat: compat(config.tls.compat),
+            resumption: config.tls.resumption,
+            max_fragment: config.tls.max_fragment.map(usize::from),
+            alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+            // Asked for as soon as there is a judge.
+            client_auth: ClientAuth::Off,
+            peer_check: None,
         };
-    let (meter, confirm, api) = (&config.meter, &config.confirm, &config.api);
-    let meter =
-        door("meter", (meter.tls, &meter.trusted_proxies), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door(
-        "confirm",
-        (confirm.tls, &confirm.trusted_proxies),
-        &[],
-        Service::Confirm(Arc::clone(&rooms.confirm)),
-    )?;
-    let api = door("api", (api.tls, &api.trusted_proxies), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
+        let acceptor = Acceptor::new(Arc::clone(keys), options)?;
+        Ok(Arc::new(Door { port: port.section, front: Front::of(port), acceptor, service }))
+    };
+    let meter = door(meter, &[], Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door(confirm, &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let api = door(api, HTTP, Service::Api(Arc::clone(&rooms.api)))?;
     let doors = listeners.into_iter().map(|(section, listener)| {
         let door = match section {
             "meter" => &meter,

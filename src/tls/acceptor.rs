@@ -227,7 +227,12 @@ async fn read_hello<IO: AsyncRead + Unpin>(
     let mut reader = Reader::new();
     loop {
         let start = prefix.len();
-        let len = io.read_buf(prefix).await.map_err(Failure::from_io)?;
+        let len = match io.read_buf(prefix).await {
+            Ok(len) => len,
+            // How balancers end a health check.
+            Err(error) if start == 0 && error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(Failure::from_io(error)),
+        };
         if len == 0 {
             return Err(if start == 0 { Failure::Silent } else { Failure::Closed });
         }
