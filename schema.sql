@@ -144,6 +144,7 @@ CREATE TABLE device (
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX device_pub ON device (pub_id);
+CREATE INDEX device_ca ON device (ca_id, created_at);
 
 CREATE TABLE device_cert (
     certificate_id text        PRIMARY KEY,     -- lower-case hex SHA-256 of the DER

@@ -6,6 +6,7 @@
 //! - [`cli`]: one file per subcommand · [`config`]: every key, default and check
 //! - [`server`]: bind, accept, limits, drain: joins the rooms below
 //! - [`meter`], [`confirm`], [`api`]: what is said on ports 38981, 38979 and 38980
+//! - [`tunnel`]: a CONNECT proxy for site gateways
 //! - [`device`]: who a device is: certificates, the allow-list, revocation
 //! - [`session`]: a connection after TLS: lines in, replies out, in order
 //! - [`acme`]: the RSA certificate: ordered, kept, renewed
@@ -28,3 +29,4 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod tls;
+pub mod tunnel;

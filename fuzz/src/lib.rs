@@ -10,6 +10,7 @@ pub mod protocol;
 #[path = "../../src/tls"]
 pub mod tls {
     pub mod hello;
+    pub mod message;
     pub mod names;
     pub mod verdict;
 }
@@ -19,6 +20,12 @@ pub mod tls {
 pub mod device {
     pub mod judge;
     pub mod name;
+}
+
+/// The pure part of the net room.
+#[path = "../../src/net"]
+pub mod net {
+    pub mod proxy;
 }
 
 use protocol::reply::{MAX_REPLY_BYTES, Refusal, render};

@@ -8,7 +8,8 @@ use crate::store::Confirmed;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -21,6 +22,17 @@ pub(super) struct Confo {
     pub(super) lookup: Arc<Lookup>,
     /// Ends the holding of answers.
     pub(super) stop: CancellationToken,
+}
+
+/// An empty part is a parameter to complain about, not another path.
+pub(super) fn routes(confo: Confo) -> Router {
+    let mut router = Router::new();
+    for parts in ["{deviceName}/{ssid}", "/{ssid}", "{deviceName}/", "/"] {
+        router = router
+            .route(&format!("/confo/{parts}"), get(show))
+            .route(&format!("/api/confo/{parts}"), get(show_hash));
+    }
+    router.with_state(confo)
 }
 
 /// The answer is true now, and may be another one in a second.

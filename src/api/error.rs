@@ -1,10 +1,12 @@
 //! Every refusal of the port in one shape: `{"code":404,"error":"Not Found","message":"…"}`.
 
 use super::body::MAX_BODY;
+use crate::device;
+use crate::protocol::body::BadBody;
 use crate::protocol::confo::BadPart;
 use crate::protocol::reply::Refusal;
 use axum::Json;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,7 +17,11 @@ const RETRY_STORE: u64 = 1;
 /// What a client should wait until others' held queries have been answered.
 const RETRY_HELD: u64 = 5;
 
+/// What 401 asks for; the header is named in the message and in the description.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"m0v\"");
+
 /// Why a request is not served; rendered by `into_response`.
+#[expect(dead_code, reason = "the routes with bodies come next")]
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// A part of the path or of the query string is not percent-encoded UTF-8.
@@ -27,12 +33,48 @@ pub(super) enum ApiError {
     /// A parameter comes twice.
     #[error("{0} is given twice")]
     Twice(&'static str),
+    /// The body is of another type, or does not say which.
+    #[error("content-type must be {0}, in UTF-8")]
+    ContentType(&'static str),
+    /// The body is not what it must be.
+    #[error(transparent)]
+    Body(#[from] BadBody),
+    /// The connection broke in the middle of the body.
+    #[error("the body ends too early")]
+    Broken,
+    /// The body did not come in time.
+    #[error("the body did not arrive in time")]
+    Late,
+    /// A parameter breaks a rule of its own: its name, and what continues it.
+    #[error("{0} {1}")]
+    Parameter(&'static str, String),
+    /// The certificate of the connection is not accepted.
+    #[error("{0}")]
+    Certificate(device::Refused),
+    /// Nothing says who asks.
+    #[error("who asks? Send an API key in the header {0}, or connect with a client certificate")]
+    NoCredentials(HeaderName),
+    /// The API key is none of those accepted; if it is there, only the key is judged.
+    #[error("wrong API key")]
+    WrongKey,
+    /// This address has tried too many keys.
+    #[error("too many wrong API keys from this address, try again in {seconds} s")]
+    TooManyKeys {
+        /// Until the next one is judged.
+        seconds: u64,
+    },
+    /// Known, but not entitled to this.
+    #[error("{0}")]
+    NotEntitled(&'static str),
     /// No such path.
     #[error("no such path; /openapi.json has them all")]
     UnknownPath,
     /// The path takes other methods; `Allow` names them.
     #[error("this path does not take {0}")]
     WrongMethod(Method),
+    /// It cannot be, because of what is there already.
+    #[error("{0}")]
+    Conflict(String),
     /// More than [`MAX_BODY`].
     #[error("the body is over {MAX_BODY} bytes")]
     TooLong,
@@ -58,11 +100,23 @@ pub(super) struct ErrorBody {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Encoding(_) | Self::Part(_) | Self::Twice(_) => StatusCode::BAD_REQUEST,
+            Self::Encoding(_)
+            | Self::Part(_)
+            | Self::Twice(_)
+            | Self::ContentType(_)
+            | Self::Body(_)
+            | Self::Broken
+            | Self::Late
+            | Self::Parameter(..) => StatusCode::BAD_REQUEST,
+            Self::Certificate(_) | Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Refused(Refusal::TooManyQueries { .. } | Refusal::TooManyHeld) => {
+            Self::TooManyKeys { .. }
+            | Self::Refused(Refusal::TooManyQueries { .. } | Refusal::TooManyHeld) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -72,7 +126,9 @@ impl ApiError {
     /// Seconds, where waiting helps.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(Refusal::TooManyQueries { seconds }) => Some(*seconds),
+            Self::TooManyKeys { seconds } | Self::Refused(Refusal::TooManyQueries { seconds }) => {
+                Some(*seconds)
+            }
             Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
             Self::Refused(_) => Some(RETRY_STORE),
             _ => None,
@@ -91,6 +147,12 @@ impl IntoResponse for ApiError {
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::Certificate(_)) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         response
     }

@@ -1,8 +1,10 @@
 //! `GET /openapi.json`: the description of the port, made from the code that serves it.
 
 use super::{confo, confo::Found, error::ErrorBody};
+use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use std::sync::LazyLock;
 use utoipa::OpenApi;
 
@@ -18,6 +20,10 @@ use utoipa::OpenApi;
     tags((name = "confirmations", description = "Has a device confirmed that it was provisioned?"), (name = "description"))
 )]
 struct Description;
+
+pub(super) fn routes() -> Router {
+    Router::new().route("/openapi.json", get(show))
+}
 
 /// The description as one JSON document (OpenAPI 3.1).
 #[must_use]

@@ -4,6 +4,7 @@
 //! idleness on HTTP/2 too, a peer that does not read, and the stop of the server.
 
 use super::ApiService;
+use crate::device::{self, Identity};
 use crate::net::write_deadline::WriteDeadline;
 use crate::ops::events;
 use crate::session::{End, Tally};
@@ -60,10 +61,13 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who is at the other end; an extension of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The address whose quota a request is counted on.
     pub ip: IpAddr,
+    /// What came of the certificate that was shown, if one was. If it was refused, so is every
+    /// request, and the connection is closed after the first.
+    pub certificate: Option<Result<Arc<Identity>, device::Refused>>,
 }
 
 /// The deadlines of `[limits]` that count here.
@@ -120,9 +124,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(watch::Sender::new(Activity::default()));
-    let idle = idle(activity.subscribe(), bounds.idle_timeout);
+    let idle = match &peer.certificate {
+        Some(Err(_)) => idle(activity.subscribe(), HEAD_TIMEOUT.min(bounds.idle_timeout), Duration::ZERO),
+        _ => idle(activity.subscribe(), HEAD_TIMEOUT.min(bounds.idle_timeout), bounds.idle_timeout),
+    };
     let (answering, port) = (Arc::clone(&activity), Arc::clone(service));
-    let answer = service_fn(move |request| answer(request, peer, Arc::clone(&answering), Arc::clone(&port)));
+    let answer =
+        service_fn(move |request| answer(request, peer.clone(), Arc::clone(&answering), Arc::clone(&port)));
     let builder = builder(tasks);
     let io = TokioIo::new(WriteDeadline::new(stream, bounds.write_timeout));
     let mut connection = pin!(builder.serve_connection(io, answer));
@@ -205,11 +213,11 @@ impl Drop for Running {
     }
 }
 
-/// Resolves when nothing was asked for too long.
-async fn idle(mut activity: watch::Receiver<Activity>, limit: Duration) {
+/// Resolves when nothing was asked for too long: before the first answer, and after it.
+async fn idle(mut activity: watch::Receiver<Activity>, before: Duration, after: Duration) {
     loop {
         let Activity { running, tally } = *activity.borrow_and_update();
-        let patience = if tally == Tally::default() { HEAD_TIMEOUT.min(limit) } else { limit };
+        let patience = if tally == Tally::default() { before } else { after };
         tokio::select! {
             () = sleep(patience), if running == 0 => return,
             changed = activity.changed() => if changed.is_err() { return },

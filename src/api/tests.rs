@@ -1,7 +1,8 @@
 //! The description, and connections over an in-memory pipe under paused time.
 
-use super::{ApiService, Bounds, Peer, Tasks, description, serve};
+use super::{ApiService, Bounds, Ground, KeyHeader, Peer, Tasks, description, serve};
 use crate::confirm::Lookup;
+use crate::device::{Identity, Refused};
 use crate::ops::{health::Health, metrics::Metrics};
 use crate::protocol::confo::Answer;
 use crate::session::{End, Tally};
@@ -31,17 +32,28 @@ struct Connection {
 }
 
 fn connect() -> Connection {
+    connect_with(None)
+}
+
+fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connection {
     let folder = tempfile::tempdir().unwrap();
-    let store = Embedded::open(folder.path().join("m0v.sqlite")).unwrap();
+    let store = Arc::new(Embedded::open(folder.path().join("m0v.sqlite")).unwrap());
     let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
-    let lookup = Lookup::new(Arc::new(store), Duration::ZERO, health, Arc::clone(&metrics));
+    let lookup = Lookup::new(store.clone(), Duration::ZERO, Arc::clone(&health), Arc::clone(&metrics));
     let stop = CancellationToken::new();
-    let service = Arc::new(ApiService::new(Arc::new(lookup), metrics, stop.clone()));
+    let service = Arc::new(ApiService::new(Ground {
+        lookup: Arc::new(lookup),
+        store,
+        key: KeyHeader::new("api-key-name", None).unwrap(),
+        health,
+        metrics,
+        stop: stop.clone(),
+    }));
     let (peer, stream) = duplex(4096);
     let tasks = Tasks { tracker: TaskTracker::new(), abort: CancellationToken::new() };
     let served = tokio::spawn(async move {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        serve(stream, Peer { ip }, &service, BOUNDS, tasks).await
+        serve(stream, Peer { ip, certificate }, &service, BOUNDS, tasks).await
     });
     Connection { peer, served, stop, _folder: folder }
 }
@@ -99,6 +111,24 @@ async fn ends_when_the_server_stops() {
         stop.cancel();
         rest(&mut peer).await;
         assert!(matches!(served.await.unwrap().0, End::Stopping));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_whatever_comes_with_a_refused_certificate_and_closes() {
+    for (path, refused) in [("/openapi.json", Refused::Revoked), ("/nowhere", Refused::Unknown)] {
+        let Connection { mut peer, served, .. } = connect_with(Some(Err(refused.clone())));
+        let started = Instant::now();
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nxyzGET / HTTP/1.1\r\n\r\n");
+        peer.write_all(request.as_bytes()).await.unwrap();
+        let answer = String::from_utf8(rest(&mut peer).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.contains(&format!("\"message\":\"{refused}\"")), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(matches!(served.await.unwrap().1, Tally { thanked: 0, refused: 1 }));
     }
 }
 

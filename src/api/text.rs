@@ -20,6 +20,11 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
+/// As [`decode`], for a part of a form, where a plus sign means a space.
+pub(super) fn decode_form(text: &str) -> Option<String> {
+    decode(&text.replace('+', " ")).map(Cow::into_owned)
+}
+
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -37,7 +42,7 @@ pub(super) fn members(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, members};
+    use super::{decode, decode_form, members};
 
     #[test]
     fn decodes_strictly() {
@@ -57,6 +62,13 @@ mod tests {
             ("%F0%9F%94", None),
         ] {
             assert_eq!(decode(text).as_deref(), meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn decodes_forms() {
+        for (text, meant) in [("a+b%2B", Some("a b+")), ("%zz", None), ("", Some(""))] {
+            assert_eq!(decode_form(text).as_deref(), meant, "{text}");
         }
     }
 

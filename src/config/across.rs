@@ -5,6 +5,7 @@ use super::{
     fault::{Fault, Key, Place},
     read::Findings,
 };
+use crate::net::authority::Authority;
 use std::{iter, net::SocketAddr};
 
 /// Says every contradiction between keys. One that involves a key that could not be read is not
@@ -18,6 +19,7 @@ pub(super) fn check(config: &Config, findings: &Findings) -> Vec<Fault> {
     contradictions.extend(check_acme(config));
     contradictions.extend(check_secret(config));
     contradictions.extend(check_addresses(config));
+    contradictions.extend(check_tunnel(config));
     let readable = |c: &Contradiction| !c.keys().any(|key| findings.bad.contains(&key));
     contradictions.into_iter().filter(readable).map(|c| c.into_fault(findings)).collect()
 }
@@ -146,4 +148,34 @@ fn check_addresses(config: &Config) -> Vec<Contradiction> {
         }
     }
     found
+}
+
+/// A gateway has no business at the port that asks nobody who they are, nor in a tunnel in a tunnel.
+fn check_tunnel(config: &Config) -> Vec<Contradiction> {
+    let tunnel = &config.tunnel;
+    if tunnel.listen.is_empty() {
+        return Vec::new();
+    }
+    let allowed = tunnel.allow.iter().filter_map(|target| Authority::parse(target)?.literal());
+    let own: [(Key, &[SocketAddr], &str); 2] = [
+        (Key("admin", "listen"), &config.admin.listen, "the admin port, which has no password"),
+        (Key("tunnel", "listen"), &tunnel.listen, "the tunnel itself"),
+    ];
+    let mut found = Vec::new();
+    for target in allowed {
+        for (key, listen, what) in own {
+            if listen.iter().any(|address| takes(*address, target)) {
+                let message = format!("{target} is {what}: no tunnel leads there");
+                found.push(Contradiction::new(Key("tunnel", "allow"), &[key], message));
+            }
+        }
+    }
+    found
+}
+
+/// Whether listening on `address` surely takes connections to `target`.
+fn takes(address: SocketAddr, target: SocketAddr) -> bool {
+    let (own, ip) = (address.ip().to_canonical(), target.ip().to_canonical());
+    let here = own.is_unspecified() && own.is_ipv4() == ip.is_ipv4() && ip.is_loopback();
+    address.port() == target.port() && (own == ip || here)
 }

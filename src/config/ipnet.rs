@@ -22,6 +22,12 @@ impl IpNet {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+
+    /// Whether every address of a family lies in the range.
+    #[must_use]
+    pub const fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
 }
 
 fn mask_v4(prefix: u8) -> u32 {

@@ -2,6 +2,7 @@
 #![expect(clippy::ptr_arg, reason = "a check is called with the field itself, whatever its type")]
 
 use super::{Config, secret::Secret, value::quoted};
+use crate::net::authority::{Authority, is_host_name};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
@@ -70,11 +71,7 @@ pub(super) fn header_value(value: &Secret) -> Checked {
 
 /// `host:port`, `[IPv6]:port` with a port that can be connected to.
 pub(super) fn host_port(text: &String) -> Checked {
-    let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let ipv6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let host = ipv6.map_or_else(|| is_host_name(host), |ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
-        host && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
+    let valid = Authority::parse(text).is_some();
     if valid { Ok(()) } else { Err(format!("must be host:port, got {}", quoted(text))) }
 }
 
@@ -147,15 +144,4 @@ pub(super) fn fragment(length: &u16) -> Checked {
         return Ok(());
     }
     Err(format!("must be one of 512, 1024, 2048, 4096, got {length}"))
-}
-
-fn is_host_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }

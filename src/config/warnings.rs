@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, ClientCert, Compat, Config, ProxyProtocol};
+use super::{Api, ClientCert, Compat, Config, IpNet};
 
 impl Config {
     /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
@@ -31,9 +31,6 @@ impl Config {
             if port.client_cert != default && port.client_cert != ClientCert::Off {
                 asked.push(format!("[{}] client_cert: client certificates are", port.section));
             }
-            if port.proxy_protocol != ProxyProtocol::Off {
-                asked.push(format!("[{}] proxy_protocol: PROXY headers are", port.section));
-            }
         }
         asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
     }
@@ -47,6 +44,12 @@ impl Config {
         }
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
+        }
+        for port in self.ports() {
+            if port.trusted_proxies.iter().any(IpNet::is_everybody) {
+                let what = "anybody can claim to be a proxy, and any address";
+                found.push(format!("[{}] trusted_proxies: {what}", port.section));
+            }
         }
         match self.tls.compat {
             Compat::Strict | Compat::Cc3220 => {}

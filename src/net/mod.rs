@@ -1,8 +1,11 @@
-//! A socket before TLS: binding, admission, replay of what was read ahead.
+//! A socket before TLS: binding, admission, the PROXY header, replay of what was read ahead.
 
 pub mod accept;
 pub mod admission;
+pub mod authority;
 pub mod listen;
+pub mod proxied;
+pub mod proxy;
 pub mod rate;
 pub mod replay;
 pub mod socket;

@@ -7,10 +7,15 @@ use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::net::accept::AcceptError;
+use crate::net::authority::Authority;
+use crate::net::proxied::NoHeader;
+use crate::net::proxy::Source;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
 use crate::store::{Confirmed, StoreError};
+use crate::tls::hello::NotTls;
 use crate::tls::{Compat, Failure, Offer, Session};
+use crate::tunnel::{self, Outcome, Pinned};
 use axum::http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,8 +28,10 @@ pub struct Connection {
     pub port: &'static str,
     /// Counts up from 1 in each process.
     pub number: u64,
-    /// Who connected.
+    /// Who connected; behind a balancer the client it named.
     pub peer: SocketAddr,
+    /// The balancer in between, and what its PROXY header said.
+    proxy: Option<(SocketAddr, Source)>,
     since: Instant,
 }
 
@@ -34,7 +41,7 @@ impl Connection {
         let label = PortLabel { port };
         metrics.accepted.get_or_create(&label).inc();
         metrics.open.get_or_create(&label).inc();
-        Self { metrics: Arc::clone(metrics), port, number, peer, since: Instant::now() }
+        Self { metrics: Arc::clone(metrics), port, number, peer, proxy: None, since: Instant::now() }
     }
 
     /// TLS is up.
@@ -49,38 +56,86 @@ impl Connection {
         });
     }
 
-    /// TLS failed. A peer that never said anything is a probe: counted, and nothing more.
-    pub fn refused(&self, failure: &Failure, offer: Option<&Offer>) {
-        if matches!(failure, Failure::Silent) {
-            self.count_failure(failure.label());
-            log::debug!(target: room(self.port), "#{} {}: no TLS: it {failure}", self.number, self.peer);
-            return;
+    /// A trusted proxy said on whose behalf it connects: from here on the peer is that client.
+    pub fn announced(&mut self, source: Source) {
+        self.proxy = Some((self.peer, source));
+        if let Source::Client(client) = source {
+            self.peer = client;
         }
-        let compat = match failure {
-            Failure::Refused(reason) => reason.would_take(),
-            _ => None,
+        log::debug!(target: room(self.port), "{}: PROXY header: {source:?}", self.who());
+    }
+
+    /// A trusted proxy sent no PROXY header where one is wanted.
+    pub fn sent_no_header(&self, why: &NoHeader) {
+        match why {
+            NoHeader::Silent => self.probed(why),
+            NoHeader::Closed | NoHeader::Fault(_) | NoHeader::Io(_) => {
+                self.failed("no PROXY header", "proxy-header", why.to_string(), None, None);
+            }
+        }
+    }
+
+    /// No PROXY header within the handshake timeout.
+    pub fn header_timed_out(&self, after: Duration) {
+        let words = format!("did not send a whole PROXY header within {} s", after.as_secs());
+        self.failed("no PROXY header", "timeout", words, None, None);
+    }
+
+    /// TLS failed.
+    pub fn refused(&self, failure: &Failure, offer: Option<&Offer>) {
+        let (words, compat) = match failure {
+            Failure::Silent => return self.probed(failure),
+            Failure::Refused(reason) => (failure.to_string(), reason.would_take()),
+            Failure::NotTls(NotTls::Proxy) => (self.unexpected_header(), None),
+            _ => (failure.to_string(), None),
         };
-        self.failed(failure.label(), failure.to_string(), offer, compat);
+        self.failed("no TLS", failure.label(), words, offer, compat);
+    }
+
+    fn unexpected_header(&self) -> String {
+        match self.proxy {
+            None => format!("sent a PROXY protocol header, and [{}] proxy_protocol is off", self.port),
+            Some(_) => "sent a second PROXY protocol header".to_owned(),
+        }
+    }
+
+    /// A peer that never said anything is a probe: counted, and nothing more.
+    fn probed(&self, why: &dyn std::fmt::Display) {
+        self.count_failure("silent");
+        log::debug!(target: room(self.port), "{}: no TLS: it {why}", self.who());
     }
 
     /// No TLS within the handshake timeout.
     pub fn handshake_timed_out(&self, after: Duration, offer: Option<&Offer>) {
         let stage = if offer.is_some() { "complete the handshake" } else { "send a whole ClientHello" };
-        self.failed("timeout", format!("did not {stage} within {} s", after.as_secs()), offer, None);
+        let words = format!("did not {stage} within {} s", after.as_secs());
+        self.failed("no TLS", "timeout", words, offer, None);
     }
 
     /// Counts, keeps and says a failed handshake; loudly once a minute for each peer and reason.
-    fn failed(&self, reason: &'static str, words: String, offer: Option<&Offer>, compat: Option<Compat>) {
+    fn failed(
+        &self,
+        what: &str,
+        reason: &'static str,
+        words: String,
+        offer: Option<&Offer>,
+        compat: Option<Compat>,
+    ) {
         self.count_failure(reason);
+        if self.is_health_check() {
+            log::debug!(target: room(self.port), "{}: health check: {what}: it {words}", self.who());
+            return;
+        }
         let handshakes = &self.metrics.failed_handshakes;
         let loud = handshakes.may_warn(self.peer.ip(), reason);
         let level = if loud { log::Level::Warn } else { log::Level::Debug };
-        log::log!(target: room(self.port), level, "#{} {}: no TLS: it {words}", self.number, self.peer);
+        log::log!(target: room(self.port), level, "{}: {what}: it {words}", self.who());
         handshakes.keep(Failed {
             time: unix_seconds(SystemTime::now()),
             connection: self.number,
             port: self.port,
             peer: self.peer,
+            via: self.via(),
             reason,
             words,
             offered: offer.map(Offered::from),
@@ -93,10 +148,9 @@ impl Connection {
         let quiet = tally == Tally::default() && matches!(end, End::PeerClosed | End::PeerLost(_));
         log::log!(
             target: room(self.port),
-            if quiet { log::Level::Debug } else { log::Level::Info },
-            "#{} {}: {} {} {}{}{}, {} thanked, {} refused, {:.1} s, {end}",
-            self.number,
-            self.peer,
+            if quiet || self.is_health_check() { log::Level::Debug } else { log::Level::Info },
+            "{}: {} {} {}{}{}, {} thanked, {} refused, {:.1} s, {end}",
+            self.who(),
             session.stack.as_str(),
             session.version,
             session.cipher,
@@ -108,9 +162,50 @@ impl Connection {
         );
     }
 
+    /// A connection of a gateway is over.
+    pub fn tunnelled(&self, session: &Session, device: &str, outcome: &Outcome) {
+        let Outcome { target, open, end } = outcome;
+        self.metrics.tunnels.ended(end.label());
+        let (there, back) =
+            open.as_ref().map_or((0, 0), |it| (it.bytes().to_target(), it.bytes().to_gateway()));
+        let target = target.as_ref().map_or_else(|| "no target".to_owned(), ToString::to_string);
+        log::log!(
+            target: room(self.port),
+            if matches!(end, tunnel::End::NoRequest) { log::Level::Debug } else { log::Level::Info },
+            "{}: {} {} {}, {device} to {target}, {there} bytes there, {back} back, {:.1} s, {end}",
+            self.who(),
+            session.stack.as_str(),
+            session.version,
+            session.cipher,
+            self.since.elapsed().as_secs_f64(),
+        );
+    }
+
     /// The server stopped before this connection had ended by itself.
     pub fn aborted(&self) {
-        log::warn!(target: room(self.port), "#{} {}: cut off, the server stops", self.number, self.peer);
+        log::warn!(target: room(self.port), "{}: cut off, the server stops", self.who());
+    }
+
+    /// The balancer that named the peer.
+    fn via(&self) -> Option<SocketAddr> {
+        match self.proxy {
+            Some((proxy, Source::Client(_))) => Some(proxy),
+            Some((_, Source::Proxy | Source::Unknown)) | None => None,
+        }
+    }
+
+    /// A balancer connected for itself; of that nothing is said.
+    const fn is_health_check(&self) -> bool {
+        matches!(self.proxy, Some((_, Source::Proxy)))
+    }
+
+    /// `#7 203.0.113.9:5000 via 10.0.0.5:4444`, as log lines begin.
+    fn who(&self) -> impl std::fmt::Display + use<> {
+        let (number, peer, via) = (self.number, self.peer, self.via());
+        std::fmt::from_fn(move |f| match via {
+            None => write!(f, "#{number} {peer}"),
+            Some(via) => write!(f, "#{number} {peer} via {via}"),
+        })
     }
 
     fn count_failure(&self, outcome: &'static str) {
@@ -137,9 +232,34 @@ impl Drop for Connection {
 }
 
 /// A connection was closed before TLS, or could not be accepted.
-pub fn turned_away(metrics: &Metrics, port: &'static str, reason: &'static str) {
+pub fn turned_away(metrics: &Metrics, port: &'static str, peer: SocketAddr, reason: &'static str) {
     metrics.turned_away.get_or_create(&ReasonLabel { port, reason }).inc();
-    log::debug!(target: room(port), "turned away: {reason}");
+    log::debug!(target: room(port), "{peer} turned away: {reason}");
+}
+
+/// A name that tunnels may lead to was looked up; it keeps the addresses it has now.
+pub fn target_looked_up(target: &Authority, found: Result<&Pinned, std::io::Error>) {
+    if target.literal().is_some() {
+        return;
+    }
+    match found {
+        Ok(Pinned { addresses, reserved }) => {
+            for (address, kind) in reserved {
+                log::warn!(
+                    "[tunnel] allow: {target} leads to {address}, a {kind} address, and not there unless {address} is \
+                     listed itself"
+                );
+            }
+            if !addresses.is_empty() {
+                log::info!("tunnels to {target} lead to {addresses:?} as long as m0v runs");
+            }
+        }
+        Err(error) => {
+            log::warn!(
+                "[tunnel] allow: {target} has no address ({error}); asked again when a gateway wants it"
+            );
+        }
+    }
 }
 
 /// A handshake panicked: a bug of ours or of a library; its connection is closed.
@@ -277,6 +397,12 @@ pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();
 }
 
+/// A request came with an API key that is none.
+pub fn wrong_api_key(metrics: &Metrics) {
+    metrics.wrong_api_keys.inc();
+    log::debug!(target: room("api"), "a wrong API key");
+}
+
 /// A confirmation is stored; a conflict is the operator's to resolve.
 pub fn confirmed(metrics: &Metrics, stored: &Confirmed) {
     metrics.confirmations.get_or_create(&ConfirmationLabel { conflict: stored.conflict }).inc();
@@ -296,6 +422,7 @@ fn room(port: &str) -> &'static str {
     match port {
         "meter" => "m0v::meter",
         "confirm" => "m0v::confirm",
+        "tunnel" => "m0v::tunnel",
         _ => "m0v::server",
     }
 }

@@ -30,8 +30,11 @@ pub struct Failed {
     pub connection: u64,
     /// `meter`, `confirm`, …
     pub port: &'static str,
-    /// Who connected.
+    /// Who connected; behind a balancer the client it named.
     pub peer: SocketAddr,
+    /// The balancer that named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<SocketAddr>,
     /// The reason's label, as in the counter.
     pub reason: &'static str,
     /// What happened: the peer …
@@ -126,6 +129,7 @@ mod tests {
             connection,
             port: "meter",
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            via: None,
             reason: "suites",
             words: String::new(),
             offered: None,

@@ -3,6 +3,7 @@
 use super::devices::Certificates;
 use super::handshakes::Handshakes;
 use super::stored::Stored;
+use super::tunnels::Tunnels;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// Which of our ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +81,8 @@ pub struct Metrics {
     pub refused: Family<ReasonLabel, Counter>,
     /// Requests on the API port.
     pub requests: Family<StatusLabel, Counter>,
+    /// Requests with an API key that is none.
+    pub wrong_api_keys: Counter,
     /// Confirmations stored.
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
@@ -87,6 +91,8 @@ pub struct Metrics {
     pub devices: Certificates,
     /// Queue, commits, spool.
     pub stored: Stored,
+    /// The CONNECT proxy.
+    pub tunnels: Arc<Tunnels>,
     /// Failed calls to the store.
     pub store_errors: Family<ReasonLabel, Counter>,
     /// 1 while the database answers.
@@ -122,10 +128,17 @@ impl Default for Metrics {
             "Confirmations stored; a conflict waits for the operator",
             Family::clone(&confirmations),
         );
+        let wrong_api_keys = Counter::default();
+        registry.register(
+            "api_wrong_keys",
+            "Requests with an API key that is not accepted",
+            wrong_api_keys.clone(),
+        );
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let devices = Certificates::register(&mut registry);
         let stored = Stored::register(&mut registry);
+        let tunnels = Tunnels::register(&mut registry);
         let store_errors = Family::default();
         registry.register("store_errors", "Failed calls to the database", Family::clone(&store_errors));
         let store_up = Gauge::default();
@@ -155,10 +168,12 @@ impl Default for Metrics {
             thanked,
             refused,
             requests,
+            wrong_api_keys,
             confirmations,
             held,
             devices,
             stored,
+            tunnels,
             store_errors,
             store_up,
             certificate_expiry,

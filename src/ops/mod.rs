@@ -10,3 +10,4 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod stored;
+pub mod tunnels;

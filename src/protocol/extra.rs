@@ -50,9 +50,9 @@ impl Extra {
     }
 }
 
-/// Judges a value inside `levels` levels. Each level reads its text again: at most
-/// [`MAX_LEVELS`] times [`MAX_BYTES`], and readings are flat.
-fn check(value: Value<'_>, levels: usize) -> Result<(), Refusal> {
+/// Judges a value inside `levels` levels. Each level reads its text again: at most [`MAX_LEVELS`]
+/// times its length, and readings are flat.
+pub(super) fn check(value: Value<'_>, levels: usize) -> Result<(), Refusal> {
     let refuse = |fault| value.refuse(Field::ExtraValue, fault);
     match value.text.as_bytes().first() {
         Some(b'{' | b'[') if levels == MAX_LEVELS => Err(refuse(Fault::TooDeep)),

@@ -54,7 +54,7 @@ pub(super) struct Member<'a> {
 }
 
 /// One JSON value as written, its grammar already judged by serde_json.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a> {
     pub(super) text: &'a str,
     /// Where it begins in the line, counted in bytes from 1.

@@ -1,18 +1,22 @@
-//! One connection's life: admitted, TLS, its room, its end.
+//! One connection's life: admitted, PROXY header, TLS, its room, its end.
 
+use super::front::Front;
 use super::handshakes::Handshakes;
 use crate::api::{self, ApiService};
-use crate::config::{Config, IpNet};
+use crate::config::Config;
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
+use crate::net::proxied;
+use crate::net::proxy::{Header, Source, Versions};
+use crate::net::replay::Replay;
 use crate::net::socket::Socket;
 use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::session::{self, Bounds, Room};
 use crate::tls::{Acceptor, Session, Stream};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,9 +33,8 @@ const HANDSHAKE_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Door {
     /// `meter`, `confirm`, …
     pub(super) port: &'static str,
+    pub(super) front: Front,
     pub(super) acceptor: Acceptor,
-    /// Without TLS: who may connect beside this machine itself.
-    pub(super) plain_from: Option<Vec<IpNet>>,
     pub(super) service: Service,
 }
 
@@ -60,7 +63,8 @@ pub(super) struct House {
 /// Gives back its connection's places in the limits when dropped.
 struct Admitted {
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    /// With PROXY headers only the header tells whose place it is.
+    _place: Option<Place>,
 }
 
 impl House {
@@ -122,23 +126,27 @@ impl House {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        if !door.plain_from.as_ref().is_none_or(|trusted| is_trusted(trusted, peer.ip())) {
-            events::turned_away(&house.metrics, door.port, "plain text from an untrusted address");
-            return;
+        // Of the tunnel's connections nobody else's word is needed.
+        let versions = door.front.header().filter(|_| !socket.is_inside());
+        if let Some(reason) = door.front.turns_away(peer.ip()).filter(|_| !socket.is_inside()) {
+            return events::turned_away(&house.metrics, door.port, peer, reason);
         }
-        let Some(place) = house.per_ip.admit(peer.ip()) else {
-            events::turned_away(&house.metrics, door.port, "too many from one address");
-            return;
+        let place = match versions {
+            Some(_) => None,
+            None => match house.per_ip.admit(peer.ip()) {
+                None => return events::turned_away(&house.metrics, door.port, peer, TOO_MANY),
+                place => place,
+            },
         };
         let admitted = Admitted { _permit: permit, _place: place };
         let number = house.numbers.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::accepted(&house.metrics, door.port, number, peer);
+        let mut connection = Connection::accepted(&house.metrics, door.port, number, peer);
         let (house, door) = (Arc::clone(house), Arc::clone(door));
         let tracker = house.connections.clone();
         tracker.spawn(async move {
             let abort = house.abort.clone();
             tokio::select! {
-                () = serve(&house, &door, socket, &connection) => {}
+                () = attend(&house, &door, socket, versions, &mut connection) => {}
                 () = abort.cancelled() => connection.aborted(),
             }
             drop(admitted);
@@ -157,20 +165,82 @@ impl House {
     }
 }
 
-fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback() || trusted.iter().any(|net| net.contains(peer))
-}
+/// The reason of [`events::turned_away`] at `max_connections_per_ip`.
+const TOO_MANY: &str = "too many from one address";
 
-async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Connection) {
+/// What every connection goes through: the header, if one is wanted, then TLS and the room.
+async fn attend(
+    house: &House,
+    door: &Arc<Door>,
+    socket: Socket,
+    versions: Option<Versions>,
+    connection: &mut Connection,
+) {
     let deadline = Instant::now() + house.handshake_timeout;
     // Replies are small and awaited; Nagle against delayed ACK costs 40 ms each.
     if let Err(error) = socket.set_nodelay() {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
+    let (io, _place) = match versions {
+        None => (Replay::new(Vec::new(), socket), None),
+        Some(versions) => {
+            let read = read_header(house, socket, versions, deadline, connection).await;
+            let Some((header, io)) = read else { return };
+            connection.announced(header.source);
+            let Ok(place) = place_of(house, door, header.source) else { return };
+            (io, place)
+        }
+    };
+    serve(house, door, io, deadline, connection).await;
+}
+
+/// The place of whom a header names. The proxy itself has as many as there are: its clients without
+/// an address share them.
+fn place_of(house: &House, door: &Door, source: Source) -> Result<Option<Place>, TurnedAway> {
+    let Source::Client(client) = source else { return Ok(None) };
+    let place = house.per_ip.admit(client.ip());
+    if place.is_none() {
+        events::turned_away(&house.metrics, door.port, client, TOO_MANY);
+        return Err(TurnedAway);
+    }
+    Ok(place)
+}
+
+/// It has been told.
+struct TurnedAway;
+
+/// `None` once the connection's end has been told.
+async fn read_header(
+    house: &House,
+    socket: Socket,
+    versions: Versions,
+    deadline: Instant,
+    connection: &Connection,
+) -> Option<(Header, Replay<Socket>)> {
+    let read = tokio::select! {
+        biased;
+        read = timeout_at(deadline, proxied::read_header(socket, versions)) => read,
+        () = house.too_late_for_a_handshake() => return None,
+    };
+    match read {
+        Ok(Ok(read)) => return Some(read),
+        Ok(Err(why)) => connection.sent_no_header(&why),
+        Err(_) => connection.header_timed_out(house.handshake_timeout),
+    }
+    None
+}
+
+async fn serve(
+    house: &House,
+    door: &Arc<Door>,
+    io: Replay<Socket>,
+    deadline: Instant,
+    connection: &Connection,
+) {
     let at = Arc::clone(door);
     let handshake = house.handshakes.run(async move {
         let mut offer = None;
-        let shaken = timeout_at(deadline, at.acceptor.accept_noting(socket, &mut offer)).await;
+        let shaken = timeout_at(deadline, at.acceptor.accept_noting(io, &mut offer)).await;
         (shaken, offer)
     });
     let (shaken, offer) = tokio::select! {
@@ -198,7 +268,7 @@ async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Con
             talk(house, stream, room, connection, &session).await;
         }
         Service::Api(service) => {
-            let peer = api::Peer { ip: connection.peer.ip() };
+            let peer = api::Peer { ip: connection.peer.ip(), certificate: None };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
@@ -211,7 +281,7 @@ async fn serve(house: &House, door: &Arc<Door>, socket: Socket, connection: &Con
 
 async fn talk<R: Room>(
     house: &House,
-    mut stream: Stream<Socket>,
+    mut stream: Stream<Replay<Socket>>,
     mut room: R,
     connection: &Connection,
     session: &Session,

@@ -2,15 +2,16 @@
 
 use super::ServeError;
 use super::connection::{Door, Service};
-use crate::api::ApiService;
-use crate::config::{self, Config, IpNet, UnknownId};
+use super::front::Front;
+use crate::api::{ApiService, Ground, KeyHeader};
+use crate::config::{self, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
-use crate::tls::{self, Acceptor, AcceptorOptions, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -132,29 +133,24 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
-    let door =
-        |port, (tls, trusted): (bool, &[IpNet]), alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
-            let options = AcceptorOptions {
-                tls,
-                compat: compat(config.tls.compat),
-                resumption: config.tls.resumption,
-                max_fragment: config.tls.max_fragment.map(usize::from),
-                alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-            };
-            let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-            let plain_from = (!tls).then(|| trusted.to_vec());
-            Ok(Arc::new(Door { port, acceptor, plain_from, service }))
+    let [meter, confirm, api] = config.ports();
+    let door = |port: Port<'_>, alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
+        let options = AcceptorOptions {
+            tls: port.tls,
+            compat: compat(config.tls.compat),
+            resumption: config.tls.resumption,
+            max_fragment: config.tls.max_fragment.map(usize::from),
+            alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+            // Asked for as soon as there is a judge.
+            client_auth: ClientAuth::Off,
+            peer_check: None,
         };
-    let (meter, confirm, api) = (&config.meter, &config.confirm, &config.api);
-    let meter =
-        door("meter", (meter.tls, &meter.trusted_proxies), &[], Service::Meter(Arc::clone(&rooms.meter)))?;
-    let confirm = door(
-        "confirm",
-        (confirm.tls, &confirm.trusted_proxies),
-        &[],
-        Service::Confirm(Arc::clone(&rooms.confirm)),
-    )?;
-    let api = door("api", (api.tls, &api.trusted_proxies), HTTP, Service::Api(Arc::clone(&rooms.api)))?;
+        let acceptor = Acceptor::new(Arc::clone(keys), options)?;
+        Ok(Arc::new(Door { port: port.section, front: Front::of(port), acceptor, service }))
+    };
+    let meter = door(meter, &[], Service::Meter(Arc::clone(&rooms.meter)))?;
+    let confirm = door(confirm, &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
+    let api = door(api, HTTP, Service::Api(Arc::clone(&rooms.api)))?;
     let doors = listeners.into_iter().map(|(section, listener)| {
         let door = match section {
             "meter" => &meter,
@@ -219,7 +215,16 @@ impl Rooms {
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
         };
-        let api = ApiService::new(lookup, Arc::clone(metrics), stop.clone());
+        let key_value = config.api.key_value.as_ref().map(Secret::expose_secret);
+        let api = ApiService::new(Ground {
+            lookup,
+            store: Arc::clone(store),
+            key: KeyHeader::new(&config.api.key_name, key_value)
+                .expect("the configuration checks that key_name is a header's name"),
+            health: Arc::clone(health),
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+        });
         Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
     }
 }

@@ -12,6 +12,7 @@ mod data_dir;
 mod doors;
 mod expiry;
 mod files;
+mod front;
 mod handshakes;
 mod secret;
 mod spool;

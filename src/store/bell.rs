@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 /// What one waits for: a fingerprint (FNV-1a) of device name and SSID, and of the token if
 /// one is asked for. Every node and version computes it alike. Equal fingerprints of
@@ -67,7 +67,6 @@ impl fmt::Display for Announcement {
 #[derive(Debug)]
 pub struct Bell {
     topics: Mutex<Topics>,
-    occupied: Notify,
     origin: u64,
 }
 
@@ -76,11 +75,7 @@ type Topics = HashMap<Topic, watch::Sender<i64>>;
 
 impl Default for Bell {
     fn default() -> Self {
-        Self {
-            topics: Mutex::default(),
-            occupied: Notify::new(),
-            origin: RandomState::new().hash_one("origin"),
-        }
+        Self { topics: Mutex::default(), origin: RandomState::new().hash_one("origin") }
     }
 }
 
@@ -89,7 +84,6 @@ impl Bell {
     #[must_use]
     pub fn listen(self: &Arc<Self>, topic: Topic) -> Listener {
         let rung = self.lock().entry(topic).or_insert_with(|| watch::Sender::new(0)).subscribe();
-        self.occupied.notify_one();
         let before = *rung.borrow();
         Listener { bell: Arc::clone(self), topic, before, rung }
     }
@@ -123,18 +117,6 @@ impl Bell {
         for sender in self.lock().values() {
             sender.send_modify(|_| {});
         }
-    }
-
-    /// Resolves once somebody listens.
-    pub(super) async fn occupied(&self) {
-        while self.is_idle() {
-            self.occupied.notified().await;
-        }
-    }
-
-    /// Whether nobody listens.
-    pub(super) fn is_idle(&self) -> bool {
-        self.lock().is_empty()
     }
 
     // A map of senders is whole between any two steps, so a poisoned lock still holds it.
@@ -220,9 +202,9 @@ mod tests {
         let twin = bell.listen(Topic::of("Movprov", "M0V", None));
         assert_eq!(twin.heard(), None, "what was before is not for who comes later");
         drop((any, exact, other));
-        assert!(!bell.is_idle());
+        assert!(!bell.lock().is_empty());
         drop(twin);
-        assert!(bell.is_idle());
+        assert!(bell.lock().is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod postgres;
 mod seal;
 
 pub use bell::{Bell, Listener, Topic};
+pub use devices::Devices;
 pub use embedded::spool;
 pub use error::StoreError;
 pub use keys::{ApiKey, ApiKeys};
@@ -164,7 +165,7 @@ const LATEST: i64 = 100;
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
-pub trait Store: People + ApiKeys {
+pub trait Store: People + ApiKeys + Devices {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;
@@ -226,8 +227,9 @@ pub trait Store: People + ApiKeys {
     /// Rung when a confirmation was stored, by this process or by one [`Store::hear`] heard of.
     fn bell(&self) -> &Arc<Bell>;
 
-    /// Rings the bell for what other processes store, until it is dropped. A connection lost
-    /// is made again, and the bell rung for what may have been missed.
+    /// Rings the bell for what other processes store, and tells of devices that they change
+    /// ([`Devices::changes`]), until it is dropped. A connection lost is made again, and what may
+    /// have been missed is rung for and told.
     async fn hear(&self);
 
     /// What several nodes share of ACME under a name, its keys encrypted. `None` on a store

@@ -1,16 +1,15 @@
 //! The front of a TLS port: reads the hello, picks the stack, completes the handshake.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::client::{ClientAuth, PeerCheck, PeerFault};
 use super::compat::CompatStack;
 use super::failure::Failure;
-use super::hello::{ClientHello, MAX_RECORDS, Reader};
+use super::farewell::{linger, send_alert};
+use super::hello::{ClientHello, Reader};
 use super::keys::Keys;
 use super::modern::Modern;
 use super::stream::{Session, Stream};
@@ -21,8 +20,6 @@ use crate::net::replay::Replay;
 const MAX_FRAGMENT: std::ops::RangeInclusive<usize> = 512..=16384;
 /// Most hellos fit; longer ones let the buffer grow to at most twice [`MAX_RECORDS`].
 const FIRST_READ: usize = 1024;
-/// How long a refused peer may take to read its alert before the socket is closed under it.
-const LINGER: Duration = Duration::from_secs(1);
 const DECODE_ERROR: u8 = 50;
 
 /// What one section's port offers.
@@ -39,11 +36,23 @@ pub struct AcceptorOptions {
     pub max_fragment: Option<usize>,
     /// Protocols for ALPN; empty: the extension is ignored.
     pub alpn: Vec<Vec<u8>>,
+    /// Whether clients are asked for a certificate. Whoever switches it on judges [`Session::peer`].
+    pub client_auth: ClientAuth,
+    /// May refuse a client certificate with an alert.
+    pub peer_check: Option<Arc<dyn PeerCheck>>,
 }
 
 impl Default for AcceptorOptions {
     fn default() -> Self {
-        Self { tls: true, compat: Compat::default(), resumption: true, max_fragment: None, alpn: Vec::new() }
+        Self {
+            tls: true,
+            compat: Compat::default(),
+            resumption: true,
+            max_fragment: None,
+            alpn: Vec::new(),
+            client_auth: ClientAuth::Off,
+            peer_check: None,
+        }
     }
 }
 
@@ -72,9 +81,11 @@ pub struct Acceptor {
     stacks: Option<Stacks>,
 }
 
-/// Session stores and ticket keys live in each, so no section resumes another's sessions.
+/// Session stores and ticket keys live in each, so no section resumes another's sessions, nor one of
+/// before a restart or under another `client_cert`.
 struct Stacks {
     allowed: Compat,
+    client_auth: ClientAuth,
     modern: Modern,
     /// One for each level up to `allowed`: a hello gets the strictest that takes it, and no more.
     compat: Vec<CompatStack>,
@@ -92,18 +103,30 @@ impl Acceptor {
         if let Some(bytes) = options.max_fragment.filter(|bytes| !MAX_FRAGMENT.contains(bytes)) {
             return Err(SetupError::MaxFragment(bytes));
         }
-        let allowed = options.compat;
+        let (allowed, client_auth) = (options.compat, options.client_auth);
         let modern = Modern::new(Arc::clone(&keys), &options)?;
         let levels = Compat::ALL.into_iter().skip(1).filter(|level| *level <= allowed);
         let compat = levels.map(move |level| CompatStack::new(level, Arc::clone(&keys), &options));
         let compat = compat.collect::<Result<_, _>>()?;
-        Ok(Self { stacks: Some(Stacks { allowed, modern, compat }) })
+        Ok(Self { stacks: Some(Stacks { allowed, client_auth, modern, compat }) })
     }
 
     /// An acceptor without TLS, which needs no keys.
     #[must_use]
     pub const fn plain() -> Self {
         Self { stacks: None }
+    }
+
+    /// Forgets every session and makes new ticket keys, on both stacks: all that connect from now on
+    /// shake hands in full. Open connections stay. For when the set of CAs changes.
+    ///
+    /// # Errors
+    /// When a stack cannot make its keys; it then resumes nothing.
+    pub fn forget_sessions(&self) -> Result<(), SetupError> {
+        let Some(stacks) = &self.stacks else { return Ok(()) };
+        stacks.compat.iter().for_each(CompatStack::forget_sessions);
+        stacks.modern.forget_sessions()?;
+        Ok(())
     }
 
     /// Completes the handshake. The deadline is the caller's: wrap this in a timeout. What it
@@ -169,13 +192,30 @@ impl Stacks {
             }
             Verdict::Compat(level) if let Some(stack) = at(level) => {
                 let (stream, session) = stack.accept(Replay::new(prefix, io), limit).await?;
-                Ok((Stream::Compat(stream), session))
+                self.complete(Stream::Compat(stream), session).await
             }
             Verdict::Modern | Verdict::Compat(_) => {
                 let (stream, session) = self.modern.accept(Replay::new(prefix, io), limit, tickets).await?;
-                Ok((Stream::Modern(stream), session))
+                self.complete(Stream::Modern(stream), session).await
             }
         }
+    }
+
+    /// Holds what both stacks promise already: where a certificate is required there is one, on
+    /// resumed sessions too.
+    async fn complete<IO>(
+        &self,
+        stream: Stream<IO>,
+        session: Session,
+    ) -> Result<(Stream<IO>, Session), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.client_auth == ClientAuth::Required && session.peer.is_none() {
+            linger(stream).await;
+            return Err(Failure::Peer(PeerFault::Missing));
+        }
+        Ok((stream, session))
     }
 }
 
@@ -187,36 +227,17 @@ async fn read_hello<IO: AsyncRead + Unpin>(
     let mut reader = Reader::new();
     loop {
         let start = prefix.len();
-        let len = io.read_buf(prefix).await.map_err(Failure::from_io)?;
+        let len = match io.read_buf(prefix).await {
+            Ok(len) => len,
+            // How balancers end a health check.
+            Err(error) if start == 0 && error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(Failure::from_io(error)),
+        };
         if len == 0 {
             return Err(if start == 0 { Failure::Silent } else { Failure::Closed });
         }
         if let Some(hello) = reader.push(prefix.get(start..).unwrap_or_default())? {
             return Ok(hello);
         }
-    }
-}
-
-/// Tells a peer that is not served why, and closes. Closing on unread bytes would reset the
-/// connection and may destroy the alert on its way, so some are read and dropped first.
-async fn send_alert<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, version: u16, alert: u8) {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
-    let [major, minor] = version.clamp(0x0301, 0x0303).to_be_bytes();
-    let farewell = async {
-        io.write_all(&[ALERT, major, minor, 0, 2, FATAL, alert]).await?;
-        io.shutdown().await?;
-        let mut sink = [0; 512];
-        let mut left = MAX_RECORDS;
-        while left > 0 {
-            match io.read(&mut sink).await? {
-                0 => break,
-                len => left = left.saturating_sub(len),
-            }
-        }
-        io::Result::Ok(())
-    };
-    if let Ok(Err(error)) = timeout(LINGER, farewell).await {
-        log::debug!("the alert did not reach the peer: {error}");
     }
 }

@@ -12,7 +12,7 @@ use super::chain::ChainError;
 use super::roots::{asn1, signed};
 
 /// What CC3220-class devices and current browsers agree on.
-const MIN_RSA_BITS: usize = 2048;
+pub(super) const MIN_RSA_BITS: usize = 2048;
 
 /// More certificates than leaf, three intermediates and root are too many for a small device.
 pub const MAX_CERTIFICATES: usize = 5;
@@ -93,7 +93,8 @@ pub(super) fn check_certificate(
     Ok(())
 }
 
-fn rsa_bits(modulus: &[u8]) -> usize {
+/// The significant bits of a big-endian number.
+pub(super) fn rsa_bits(modulus: &[u8]) -> usize {
     let significant =
         modulus.iter().position(|byte| *byte != 0).and_then(|at| modulus.get(at..)).unwrap_or_default();
     let unused = significant.first().map_or(0, |byte| byte.leading_zeros());

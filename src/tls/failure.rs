@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::client::PeerFault;
 use super::hello::{Malformed, NotTls, Unreadable};
 use super::stream::Stack;
 use super::verdict::Reason;
@@ -17,6 +18,8 @@ pub enum Failure {
     Malformed(Malformed),
     /// A hello neither stack may serve.
     Refused(Box<Reason>),
+    /// A client certificate, or its absence, that is refused here.
+    Peer(PeerFault),
     /// The peer sent a fatal alert.
     Alert(Alert),
     /// Closed without having sent a byte: a probe.
@@ -42,6 +45,7 @@ impl Failure {
             Self::NotTls(_) => "not-tls",
             Self::Malformed(_) => "malformed",
             Self::Refused(reason) => reason.label(),
+            Self::Peer(fault) => fault.label(),
             Self::Alert(_) => "alert",
             Self::Silent => "silent",
             Self::Closed => "closed",
@@ -74,6 +78,7 @@ impl fmt::Display for Failure {
             Self::NotTls(what) => write!(f, "sent {what} instead of a TLS ClientHello"),
             Self::Malformed(how) => write!(f, "sent a ClientHello that cannot be read: {how}"),
             Self::Refused(reason) => reason.fmt(f),
+            Self::Peer(fault) => fault.fmt(f),
             Self::Alert(alert) => write!(f, "sent {alert}"),
             Self::Silent => f.write_str("closed the connection without sending anything"),
             Self::Closed => f.write_str("closed the connection during the handshake"),

@@ -4,10 +4,12 @@
 //! ([`hello`]), judges it ([`verdict`]), and replays the bytes read into rustls if rustls can
 //! serve it, else into s2n-tls if the owner's `compat` level takes it, else refuses it with an
 //! alert and a [`Reason`] in words. Both stacks read the chain and key of one [`Keys`] at every
-//! handshake, so a swap serves the next one. [`load_files`] checks what is configured;
+//! handshake, so a swap serves the next one. Both can ask for a client certificate ([`ClientAuth`]), of
+//! which they prove that the client holds its key; who that is, is judged above, by [`Session::peer`]. [`load_files`] checks what is configured;
 //! [`ensure_local`] makes a CA and certificate where nothing is.
 
 pub mod hello;
+pub mod message;
 pub mod names;
 pub mod verdict;
 
@@ -15,10 +17,12 @@ mod acceptor;
 mod assemble;
 mod chain;
 mod check;
+mod client;
 mod compat;
 mod element;
 mod explain;
 mod failure;
+mod farewell;
 mod keys;
 mod local;
 mod modern;
@@ -30,6 +34,7 @@ pub use acceptor::{Acceptor, AcceptorOptions, SetupError};
 pub use assemble::assemble;
 pub use chain::{CertifiedChain, ChainError, ChainOptions, Root, Warning, load_files, load_pem};
 pub use check::{MAX_CERTIFICATES, MAX_CHAIN_BYTES};
+pub use client::{ClientAuth, PeerCheck, PeerFault, Refusal, RefusalAlert};
 pub use compat::CompatStream;
 pub use element::Element;
 pub use explain::Explanation;

@@ -4,6 +4,8 @@
 use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
 
+use super::client::{PeerFault, examine};
+
 /// A client certificate chain as the peer presented it; that it holds the leaf's key is proven,
 /// nothing else is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,18 +24,13 @@ impl Peer {
         Some(Self { chain, certificate_id })
     }
 
-    pub(super) fn of_modern(connection: &rustls::ServerConnection) -> Option<Self> {
-        Self::from_chain(connection.peer_certificates()?.to_vec())
-    }
-
-    /// `None` too if s2n-tls cannot hand the chain over.
-    pub(super) fn of_compat(connection: &s2n_tls::connection::Connection) -> Option<Self> {
-        if !connection.client_cert_used() {
-            return None;
-        }
-        let chain = connection.peer_cert_chain().ok()?;
-        let ders = chain.iter().map(|cert| Some(CertificateDer::from(cert.ok()?.der().ok()?.to_vec())));
-        Self::from_chain(ders.collect::<Option<Vec<_>>>()?)
+    /// Bounds the chain as both stacks bound one presented in a handshake: its length, the form of
+    /// its leaf, the kind and size of its key. For a chain that came another way.
+    ///
+    /// # Errors
+    /// [`PeerFault`] says what is wrong with it.
+    pub fn examine(&self) -> Result<(), PeerFault> {
+        examine(&self.chain).map(|_key| ())
     }
 }
 

@@ -56,7 +56,8 @@ pub struct Session {
     pub resumed: bool,
     /// The name the client asked for, lower case.
     pub server_name: Option<Box<str>>,
-    /// The client's certificate chain, if it presented one.
+    /// The client's certificate chain, if it presented one, now or when the resumed session began. It
+    /// is the caller's to judge, each time, and to drop: it is kilobytes on an idle connection.
     pub peer: Option<Box<Peer>>,
 }
 

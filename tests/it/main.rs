@@ -30,6 +30,7 @@ mod limits;
 mod outage;
 mod owners;
 mod packets;
+mod proxied;
 mod refusals;
 mod spool;
 mod story;

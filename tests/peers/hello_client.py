@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from tlslite.api import HandshakeSettings, TLSConnection
+from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
 from tlslite.constants import CipherSuite, GroupName, HashAlgorithm, SignatureAlgorithm
 from tlslite.errors import BaseTLSException, TLSLocalAlert, TLSRemoteAlert
 from tlslite.extensions import TLSExtension
@@ -167,6 +167,16 @@ def read_line(connection):
     return line.decode().rstrip("\r\n")
 
 
+def identity(options):
+    """The certificate to present and the key to sign with; whether they fit is the caller's affair."""
+    if not options.cert:
+        return None, None
+    with open(options.cert, encoding="ascii") as cert, open(options.key, encoding="ascii") as key:
+        chain = X509CertChain()
+        chain.parsePemList(cert.read())
+        return chain, parsePEMKey(key.read(), private=True)
+
+
 def talk(options, suites, extensions, session=None):
     with socket.create_connection((options.host, options.port), timeout=10) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -174,7 +184,9 @@ def talk(options, suites, extensions, session=None):
         connection.say(options.version, suites, extensions, os.urandom(32), options.refuse, options.garble)
         connection.closeSocket = False
         connection.ignoreAbruptClose = False
-        connection.handshakeClientCert(session=session, settings=device_settings(options.any_signature))
+        chain, key = identity(options)
+        settings = device_settings(options.any_signature)
+        connection.handshakeClientCert(chain, key, session=session, settings=settings)
         describe(connection)
         print(f"resumed: {'yes' if connection.resumed else 'no'}")
         if options.ca and not connection.resumed:
@@ -215,6 +227,8 @@ def parse_options():
     parser.add_argument("--extension", action="append", help="'type:content' in hex, instead of the variant's")
     parser.add_argument("--ca", help="PEM file the chain must verify against")
     parser.add_argument("--name", help="name the certificate must carry; default: host")
+    parser.add_argument("--cert", help="PEM file of the client certificate to present when asked")
+    parser.add_argument("--key", help="PEM file of the private key to sign with")
     parser.add_argument("--any-signature", action="store_true", help="take RSA-PSS too, as no device does")
     parser.add_argument("--refuse", type=int, metavar="ALERT", help="answer the certificate with this alert")
     parser.add_argument("--garble", action="store_true", help="send a premaster secret and Finished of random bytes")

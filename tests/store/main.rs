@@ -8,6 +8,8 @@ mod cluster;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod keys;

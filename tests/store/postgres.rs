@@ -1,5 +1,6 @@
 //! The suite on PostgreSQL, and what is its own.
 
+use crate::devices;
 use crate::keys;
 use crate::people;
 use crate::{
@@ -105,6 +106,51 @@ async fn wakes_those_who_wait_wherever_it_was_stored() {
 #[tokio::test]
 async fn tells_later_confirmations_from_earlier_ones() {
     people::tells_later_confirmations_from_earlier_ones(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn lists_certificates_and_makes_their_devices() {
+    devices::lists_certificates_and_makes_their_devices(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn registers_just_in_time_within_bounds() {
+    devices::registers_just_in_time_within_bounds(&Database::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn registers_once_in_a_race() {
+    devices::registers_once_in_a_race(&Database::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn caps_new_devices_in_a_race() {
+    devices::caps_new_devices_in_a_race(&Database::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn gives_a_pub_to_one_device_in_a_race() {
+    devices::gives_a_pub_to_one_device_in_a_race(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn revokes_for_ever() {
+    devices::revokes_for_ever(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn links_a_device_to_a_pub_that_is_free() {
+    devices::links_a_device_to_a_pub_that_is_free(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn pages_through_everything() {
+    devices::pages_through_everything(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn tells_other_processes_what_changed() {
+    devices::tells_other_processes_what_changed(&Database::prepared().await).await;
 }
 
 #[tokio::test]

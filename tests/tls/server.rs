@@ -41,6 +41,7 @@ pub(crate) fn ca() -> &'static Path {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) acceptor: Arc<Acceptor>,
     outcomes: mpsc::Receiver<Outcome>,
     task: JoinHandle<()>,
 }
@@ -52,13 +53,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, outcomes) = mpsc::channel(16);
+        let accepting = Arc::clone(&acceptor);
         let task = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(Arc::clone(&acceptor), socket, sender.clone()));
+                tokio::spawn(serve(Arc::clone(&accepting), socket, sender.clone()));
             }
         });
-        Self { address, keys, outcomes, task }
+        Self { address, keys, acceptor, outcomes, task }
     }
 
     /// What the next connection to finish its handshake came to.

@@ -5,6 +5,7 @@
 mod acme;
 mod database;
 mod ports;
+mod proxies;
 mod trust;
 
 use super::{CliError, say};
@@ -24,7 +25,7 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `chain`, `acme`, `ports`, `device`.
+    /// `config`, `database`, `chain`, `acme`, `ports`, `proxies`, `device`.
     what: &'static str,
     text: String,
 }
@@ -93,5 +94,6 @@ async fn surroundings(config: &Config) -> Vec<Finding> {
     findings.extend(trust::check(config));
     findings.extend(acme::check(config).await);
     findings.extend(ports::check(config));
+    findings.extend(proxies::check(config));
     findings
 }

@@ -97,6 +97,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "[acme]\nlisten_http = [\"0.0.0.0:80\"]",
         "2:15: [acme] listen_http: needs domains: without them there is nothing to prove",
     ),
+    (
+        "[tunnel]\nlisten = [\"[::]:38983\"]\nallow = [\"127.0.0.1:38982\"]",
+        "3:9: [tunnel] allow: 127.0.0.1:38982 is the admin port, which has no password: no tunnel leads there",
+    ),
+    (
+        "[tunnel]\nlisten = [\"0.0.0.0:38983\"]\nallow = [\"127.0.0.1:38981\", \"127.0.0.1:38983\"]",
+        "3:9: [tunnel] allow: 127.0.0.1:38983 is the tunnel itself: no tunnel leads there",
+    ),
     ("[tunnel]\nallow = [\"a:0\"]", "2:9: [tunnel] allow: must be host:port, got \"a:0\""),
     ("[api]\nkey_name = \"a b\"", "2:12: [api] key_name: must be the name of an HTTP header, got \"a b\""),
     (

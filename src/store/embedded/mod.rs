@@ -6,6 +6,7 @@
 
 mod confirm;
 mod conflicts;
+mod devices;
 mod error;
 mod ids;
 mod json;
@@ -21,7 +22,9 @@ mod subs;
 mod tests;
 mod worker;
 
-use super::{Bell, Confirmed, Lane, Micros, Pub, Store, StoreError, Window, bell::Announcement};
+use super::{
+    Bell, Confirmed, Lane, Micros, Pub, Store, StoreError, Window, bell::Announcement, devices::Changes,
+};
 use crate::protocol::{confo, packet::PubRef};
 use async_trait::async_trait;
 use error::Fault;
@@ -37,7 +40,7 @@ use worker::Worker;
 /// One question or confirmation: the file's lock held by another process, jobs before this one.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often other processes' commits are looked for while somebody waits for a confirmation.
+/// How often other processes' commits are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The row of `ingest` that no writer uses.
@@ -48,6 +51,7 @@ const PROBE: &str = "INSERT INTO ingest (node, lane, batch, writer) VALUES (0, -
 pub struct Embedded {
     path: PathBuf,
     bell: Arc<Bell>,
+    changes: Changes,
     writer: Arc<Worker>,
     reader: Worker,
 }
@@ -66,6 +70,7 @@ impl Embedded {
         Ok(Self {
             path: path.to_owned(),
             bell: Arc::default(),
+            changes: Changes::default(),
             writer: Arc::new(Worker::start("m0v-store-write", path, writer)?),
             reader: Worker::start("m0v-store-read", path, reader)?,
         })
@@ -166,9 +171,8 @@ impl Store for Embedded {
     }
 
     async fn hear(&self) {
-        let mut seen = None;
+        let (mut seen, mut heard) = (None, devices::heard::Heard::default());
         loop {
-            self.bell.occupied().await;
             // On the connection that writes: to it, only other processes' commits are news.
             let version = self
                 .write(|connection| {
@@ -176,9 +180,14 @@ impl Store for Embedded {
                 })
                 .await;
             if let Ok(version) = version
-                && seen.replace(version) != Some(version)
+                && seen != Some(version)
             {
                 self.bell.ring_all();
+                let last = heard.last();
+                if let Ok(news) = self.read(move |connection| devices::heard::look(connection, last)).await {
+                    heard.tell(news, &self.changes);
+                    seen = Some(version);
+                }
             }
             sleep(LOOK_EVERY).await;
         }

@@ -130,6 +130,7 @@ CREATE TABLE device (
     created_at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)
 ) STRICT;
 CREATE INDEX device_pub ON device (pub_id);
+CREATE INDEX device_ca ON device (ca_id, created_at);
 
 CREATE TABLE device_cert (
     certificate_id TEXT NOT NULL PRIMARY KEY, -- lower-case hex SHA-256 of the DER

@@ -11,6 +11,7 @@ mod checkout;
 mod confirm;
 mod conflicts;
 mod connect;
+mod devices;
 mod fault;
 mod hear;
 mod keys;
@@ -24,7 +25,7 @@ mod subs;
 mod time;
 mod tls;
 
-use super::{Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window};
+use super::{Bell, Confirmed, Lane, Micros, Pub, Sealer, Store, StoreError, Window, devices::Changes};
 use crate::{
     acme::Cache,
     protocol::{confo, packet::PubRef},
@@ -93,6 +94,7 @@ pub struct Postgres {
     /// Of its own, because whoever asks whether the database is up must not wait in a queue.
     watch: Pool,
     bell: Arc<Bell>,
+    changes: Changes,
 }
 
 impl Postgres {
@@ -105,8 +107,15 @@ impl Postgres {
         let dialer = Arc::new(Dialer::new(options)?);
         let pool = dialer.pool(max_connections)?;
         let watch = dialer.pool(1)?;
-        let this =
-            Self { dialer, pool, max_connections, own: AtomicUsize::new(0), watch, bell: Arc::default() };
+        let this = Self {
+            dialer,
+            pool,
+            max_connections,
+            own: AtomicUsize::new(0),
+            watch,
+            bell: Arc::default(),
+            changes: Changes::default(),
+        };
         this.set_aside(); // the watch's
         Ok(this)
     }
@@ -310,7 +319,7 @@ impl Store for Postgres {
 
     async fn hear(&self) {
         self.set_aside();
-        hear::run(&self.dialer, &self.bell).await;
+        hear::run(&self.dialer, &self.bell, &self.changes).await;
     }
 
     fn acme_cache(&self, name: String, sealer: Sealer) -> Option<Arc<dyn Cache>> {

@@ -3,6 +3,7 @@
 //! Policies are named ones, which s2n-tls never changes, not its moving `default`. What each
 //! takes was read in its source and is held by the tests at the socket.
 
+mod client;
 mod noted;
 mod stream;
 mod tickets;
@@ -17,7 +18,7 @@ use s2n_tls::connection::Connection;
 use s2n_tls::enums::Version;
 use s2n_tls::error::{Error, ErrorType};
 use s2n_tls::security::Policy;
-use s2n_tls_tokio::TlsAcceptor;
+use s2n_tls_tokio::{TlsAcceptor, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use noted::{NO_ALERT, NotedBuilder};
@@ -27,7 +28,9 @@ pub use stream::CompatStream;
 
 use super::acceptor::AcceptorOptions;
 use super::chain::CertifiedChain;
+use super::client::{ClientAuth, PeerFault};
 use super::failure::{Alert, Failure};
+use super::farewell::{linger, part};
 use super::keys::Keys;
 use super::names::Suite;
 use super::peer::Peer;
@@ -64,6 +67,7 @@ pub(super) struct CompatStack {
     level: Compat,
     keys: Arc<Keys>,
     resumption: bool,
+    client_auth: ClientAuth,
     max_fragment: usize,
     alpn: Vec<Vec<u8>>,
     ready: Mutex<Ready>,
@@ -82,7 +86,9 @@ impl CompatStack {
         let stack = Self {
             level,
             keys,
-            resumption: options.resumption,
+            // s2n-tls resumes nothing where it asks for certificates; here it does not even try.
+            resumption: options.resumption && !options.client_auth.asks(),
+            client_auth: options.client_auth,
             max_fragment: options.max_fragment(),
             alpn: options.alpn.clone(),
             ready: Mutex::new(Ready { configs: Vec::new(), chain, tickets: TicketKeys::default() }),
@@ -98,7 +104,7 @@ impl CompatStack {
     /// Completes the handshake; `limit` is the most record content the client wants to be sent.
     pub(super) async fn accept<IO>(
         &self,
-        io: Replay<IO>,
+        mut io: Replay<IO>,
         limit: Option<usize>,
     ) -> Result<(Box<CompatStream<IO>>, Session), Failure>
     where
@@ -107,14 +113,33 @@ impl CompatStack {
         let config = self.config(self.record_size(limit)).map_err(|error| failure(&error, NO_ALERT))?;
         let alert = Arc::new(AtomicU8::new(NO_ALERT));
         let builder = NotedBuilder { config, alert: Arc::clone(&alert) };
-        match TlsAcceptor::new(builder).accept(io).await {
-            Ok(mut inner) => {
-                inner.as_mut().release_buffers().ok();
-                let session = session(self.level, inner.as_ref());
+        let shaken = TlsAcceptor::new(builder).accept(&mut io).await.map(TlsStream::into_parts);
+        let mut inner = match shaken {
+            Ok((connection, _)) => TlsStream::from_parts(connection, io),
+            Err(error) => {
+                let failure = failure(&error, alert.load(Ordering::Relaxed));
+                part(io, &failure).await;
+                return Err(failure);
+            }
+        };
+        inner.as_mut().release_buffers().ok();
+        match client::presented(inner.as_ref()) {
+            Ok(peer) => {
+                let session = session(self.level, inner.as_ref(), peer);
                 Ok((Box::new(CompatStream::new(inner)), session))
             }
-            Err(error) => Err(failure(&error, alert.load(Ordering::Relaxed))),
+            Err(fault) => {
+                linger(inner).await;
+                Err(Failure::Peer(fault))
+            }
         }
+    }
+
+    /// Begins with new ticket keys.
+    pub(super) fn forget_sessions(&self) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.tickets = TicketKeys::default();
+        ready.configs.clear();
     }
 
     fn record_size(&self, limit: Option<usize>) -> usize {
@@ -158,6 +183,7 @@ impl CompatStack {
         if let Some(size) = u32::try_from(record_size).ok().filter(|size| *size < LONGEST_RECORD) {
             builder.set_send_buffer_size(size + SEND_OVERHEAD)?;
         }
+        client::ask(&mut builder, self.client_auth)?;
         if self.resumption {
             ready.tickets.add_to(&mut builder)?;
         }
@@ -165,7 +191,7 @@ impl CompatStack {
     }
 }
 
-fn session(level: Compat, connection: &Connection) -> Session {
+fn session(level: Compat, connection: &Connection, peer: Option<Peer>) -> Session {
     Session {
         stack: Stack::Compat,
         level: Some(level),
@@ -178,7 +204,7 @@ fn session(level: Compat, connection: &Connection) -> Session {
         cipher: connection.cipher_suite().ok().and_then(iana_name).unwrap_or_default(),
         resumed: connection.resumed(),
         server_name: connection.server_name().map(|name| name.to_ascii_lowercase().into()),
-        peer: Peer::of_compat(connection).map(Box::new),
+        peer: peer.map(Box::new),
     }
 }
 
@@ -203,10 +229,28 @@ fn iana_name(openssl: &str) -> Option<&'static str> {
 }
 
 fn failure(error: &Error, alert: u8) -> Failure {
+    if let Some(fault) = fault(error) {
+        return Failure::Peer(fault);
+    }
     match error.kind() {
         ErrorType::Alert if alert != NO_ALERT => Failure::Alert(Alert(alert)),
         ErrorType::ConnectionClosed => Failure::Closed,
         ErrorType::IOError => Failure::Io(io::Error::other(error.to_string())),
         _ => Failure::Handshake { stack: Stack::Compat, message: error.to_string() },
+    }
+}
+
+/// What s2n-tls has against a client certificate; it alone has these names for it.
+fn fault(error: &Error) -> Option<PeerFault> {
+    match error.name() {
+        "S2N_ERR_MISSING_CLIENT_CERT" => Some(PeerFault::Missing),
+        "S2N_ERR_VERIFY_SIGNATURE" => Some(PeerFault::BadSignature),
+        "S2N_ERR_DECODE_CERTIFICATE" | "S2N_ERR_CERT_INVALID" => {
+            Some(PeerFault::Undecodable(error.message().to_owned()))
+        }
+        "S2N_ERR_CERT_TYPE_UNSUPPORTED" => {
+            Some(PeerFault::UnsupportedKey("a kind of key that s2n-tls does not know".to_owned()))
+        }
+        _ => None,
     }
 }

@@ -1,13 +1,15 @@
 //! Who devices are, as the store keeps it: devices, their certificates, the CAs that vouch for
 //! them. What a certificate is worth is judged above (`device/`); here are rows and transactions.
 
+pub(super) mod rules;
+
 use super::{Micros, StoreError};
 use async_trait::async_trait;
 use std::fmt;
 use tokio::sync::broadcast;
 
-/// Whether something still counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Whether something still counts; the worst is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// It does.
     Active,
@@ -25,6 +27,41 @@ pub enum Role {
     Device,
     /// To speak for any, as the API key does.
     Service,
+}
+
+impl Status {
+    /// As the column has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Reads the column.
+    pub(super) fn of_word(word: &str) -> Result<Self, StoreError> {
+        let known = [Self::Active, Self::Pending, Self::Revoked].into_iter().find(|it| it.word() == word);
+        known.ok_or_else(|| StoreError::Refused(format!("a status {word:?} is not one of this m0v's")))
+    }
+}
+
+impl Role {
+    /// As the column has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Service => "service",
+        }
+    }
+
+    /// Reads the column.
+    pub(super) fn of_word(word: &str) -> Result<Self, StoreError> {
+        let known = [Self::Device, Self::Service].into_iter().find(|it| it.word() == word);
+        known.ok_or_else(|| StoreError::Refused(format!("a role {word:?} is not one of this m0v's")))
+    }
 }
 
 /// A row of `device`.
@@ -123,6 +160,25 @@ pub enum Grounds {
     },
 }
 
+impl Grounds {
+    /// The CA, if it is one's word.
+    pub(super) fn ca_id(&self) -> Option<&str> {
+        match self {
+            Self::Listed => None,
+            Self::Issued { ca_id } | Self::JustInTime { ca_id, .. } => Some(ca_id),
+        }
+    }
+
+    /// What is done, for the audit.
+    pub(super) const fn deed(&self) -> &'static str {
+        match self {
+            Self::Listed => "cert add",
+            Self::Issued { .. } => "cert issue",
+            Self::JustInTime { .. } => "cert register",
+        }
+    }
+}
+
 /// A certificate to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolment {
@@ -142,6 +198,13 @@ pub struct Enrolment {
     pub grounds: Grounds,
 }
 
+impl Enrolment {
+    /// For the audit.
+    pub(super) fn subject(&self) -> String {
+        format!("certificate {} of device {}", self.certificate_id, self.device_id)
+    }
+}
+
 /// Why a certificate was not listed; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotEnrolled {
@@ -157,7 +220,7 @@ pub enum NotEnrolled {
         /// Its CA.
         ca_id: Option<String>,
     },
-    /// Just in time: the CA is not registered, or revoked.
+    /// Issued, or just in time: the CA is not registered, or revoked.
     UnknownCa,
     /// Just in time: the CA has made its share of devices this hour.
     TooManyNew,
@@ -172,6 +235,46 @@ pub enum Revocation {
     Device(String),
     /// A CA with all certificates listed for it.
     Ca(String),
+}
+
+impl Revocation {
+    /// What is done, for the audit.
+    pub(super) const fn deed(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "cert revoke",
+            Self::Device(_) => "device revoke",
+            Self::Ca(_) => "ca revoke",
+        }
+    }
+
+    /// To what, for the audit.
+    pub(super) fn subject(&self) -> String {
+        self.change().to_string()
+    }
+
+    /// What changes by it.
+    pub(super) fn change(&self) -> Change {
+        match self.clone() {
+            Self::Certificate(id) => Change::Certificate(id),
+            Self::Device(id) => Change::Device(id),
+            Self::Ca(id) => Change::Ca(id),
+        }
+    }
+}
+
+impl Ca {
+    /// For the audit.
+    pub(super) fn audit_subject(&self) -> String {
+        format!("ca {} ({})", self.ca_id, self.subject)
+    }
+}
+
+impl Device {
+    /// For the audit: what it is linked to, and was.
+    pub(super) fn link_subject(&self, pub_id: i64) -> String {
+        let before = self.pub_id.map_or_else(String::new, |before| format!(" instead of {before}"));
+        format!("pub {pub_id}{before} to device {}", self.device_id)
+    }
 }
 
 /// What a page of the audit holds.
@@ -231,6 +334,22 @@ impl Change {
     }
 }
 
+impl Change {
+    /// What an entry of the audit tells of, if it is of devices: the embedded store's other
+    /// processes leave no other word.
+    pub(super) fn of_audit(what: &str, subject: &str) -> Option<Self> {
+        match what.split_once(' ')?.0 {
+            "cert" => Some(Self::parse(subject.split_once(" of ").map_or(subject, |(first, _)| first))),
+            "ca" => Some(Self::parse(subject.split_once(" (").map_or(subject, |(first, _)| first))),
+            "device" => Some(match subject.find("device ").and_then(|at| subject.get(at..)) {
+                Some(device) => Self::parse(device),
+                None => Self::Everything,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -255,7 +374,6 @@ impl Default for Changes {
     }
 }
 
-#[expect(dead_code, reason = "the engines come next")]
 impl Changes {
     pub(super) fn tell(&self, change: Change) {
         if self.0.send(change).is_err() {
@@ -282,7 +400,8 @@ pub trait Devices: Send + Sync {
     async fn listed_of(&self, device_id: &str) -> Result<Vec<Listed>, StoreError>;
 
     /// Lists a certificate, and makes its device with a pub if there is none. Listed before for the
-    /// same device: its entry, unchanged but for what `Grounds::Listed` raises. Safe in a race.
+    /// same device: its entry. `Grounds::Listed` raises the role of one to [`Role::Service`] if that
+    /// is asked for; it and `Grounds::Issued` approve a device that waits for approval. Safe in a race.
     async fn enrol(
         &self,
         enrolment: &Enrolment,
@@ -292,7 +411,7 @@ pub trait Devices: Send + Sync {
     /// Revokes; how many entries of the allow-list that ended. `None`: no such thing.
     async fn revoke(&self, what: &Revocation, who: &str) -> Result<Option<u64>, StoreError>;
 
-    /// Registers a CA; one that is there already is the error's content.
+    /// Registers a CA; one that is there already is the error's content. `created_at` is the store's.
     async fn add_ca(&self, ca: &Ca, who: &str) -> Result<Result<Ca, Ca>, StoreError>;
 
     /// All CAs, revoked ones too, by age.

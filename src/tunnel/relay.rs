@@ -1,0 +1,227 @@
+//! Bytes both ways until both ways have ended, or something ends them.
+//!
+//! A side that ends well is passed on as an end of that way alone (half-close). A side that was cut
+//! off is a cut for the other too: half a message must not look like a whole one.
+
+use super::End;
+use crate::net::write_deadline::WriteDeadline;
+use crate::ops::tunnels::Open;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Held for each way while the tunnel is open.
+const BUFFER: usize = 8 * 1024;
+
+/// How long the target may still answer once the server stops, and the gateway read it.
+const LINGER: Duration = Duration::from_secs(4);
+
+/// The deadlines of `[limits]` that count here.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Longest time without a byte in either direction.
+    pub idle_timeout: Duration,
+    /// Longest time for what is sent to make no progress.
+    pub write_timeout: Duration,
+}
+
+/// Carries bytes between the two until [`End`]; true if both heard it properly, and nothing that was
+/// taken from one side was kept from the other.
+pub(super) async fn run<G, T>(
+    gateway: G,
+    target: T,
+    open: &Open,
+    bounds: Bounds,
+    stop: &CancellationToken,
+) -> (End, bool)
+where
+    G: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let tunnel = Tunnel::new(open);
+    let mut gateway = Tapped::new(gateway, Side::Gateway, &tunnel, bounds);
+    let mut target = Tapped::new(target, Side::Target, &tunnel, bounds);
+    let mut copy = pin!(copy_bidirectional_with_sizes(&mut gateway, &mut target, BUFFER, BUFFER));
+    let why = tokio::select! {
+        biased;
+        copied = copy.as_mut() => return tunnel.end(copied),
+        () = stop.cancelled() => End::Stopping,
+        () = tunnel.idle(bounds.idle_timeout) => End::Idle,
+    };
+    // Nothing more is taken from the gateway; what was taken is delivered, and may be answered.
+    tunnel.close(Side::Gateway);
+    if matches!(why, End::Idle) {
+        // Nobody has said anything for long: nobody is in the middle of it.
+        tunnel.close(Side::Target);
+    }
+    let ended = timeout(LINGER, copy).await;
+    (why, matches!(ended, Ok(Ok(_))))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Gateway,
+    Target,
+}
+
+/// What both sides of one tunnel share. One task uses it; atomics, because that task moves.
+struct Tunnel<'a> {
+    open: &'a Open,
+    since: Instant,
+    /// Milliseconds from `since` to the last byte.
+    last: AtomicU64,
+    /// From which sides no more is read.
+    closed: [AtomicBool; 2],
+    /// Which side failed first.
+    lost: [AtomicBool; 2],
+    /// The gateway's TLS ended without `close_notify`.
+    cut: AtomicBool,
+}
+
+impl<'a> Tunnel<'a> {
+    fn new(open: &'a Open) -> Self {
+        Self {
+            open,
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            closed: Default::default(),
+            lost: Default::default(),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    fn close(&self, side: Side) {
+        self.closed[side as usize].store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self, side: Side) -> bool {
+        self.closed[side as usize].load(Ordering::Relaxed)
+    }
+
+    fn count(&self, from: Side, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        match from {
+            Side::Gateway => self.open.add_to_target(bytes),
+            Side::Target => self.open.add_to_gateway(bytes),
+        }
+        let last = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(last, Ordering::Relaxed);
+    }
+
+    fn lose(&self, side: Side) {
+        if !self.lost.iter().any(|lost| lost.load(Ordering::Relaxed)) {
+            self.lost[side as usize].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Resolves when neither side has sent a byte for `limit`.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            let last = self.last.load(Ordering::Relaxed);
+            sleep_until(self.since + Duration::from_millis(last) + limit).await;
+            if self.last.load(Ordering::Relaxed) == last {
+                return;
+            }
+        }
+    }
+
+    fn end(&self, copied: io::Result<(u64, u64)>) -> (End, bool) {
+        let Err(error) = copied else { return (End::Closed, true) };
+        let target = self.lost[Side::Target as usize].load(Ordering::Relaxed);
+        let end = match error.kind() {
+            _ if self.cut.load(Ordering::Relaxed) => End::GatewayCut,
+            io::ErrorKind::TimedOut if target => End::TargetNotReading,
+            io::ErrorKind::TimedOut => End::GatewayNotReading,
+            _ if target => End::TargetLost(error),
+            _ => End::GatewayLost(error),
+        };
+        (end, false)
+    }
+}
+
+/// One side of a tunnel: what is read from it is counted, what is written to it has a deadline.
+struct Tapped<'a, IO> {
+    io: WriteDeadline<IO>,
+    side: Side,
+    tunnel: &'a Tunnel<'a>,
+}
+
+impl<'a, IO> Tapped<'a, IO> {
+    fn new(io: IO, side: Side, tunnel: &'a Tunnel<'a>, bounds: Bounds) -> Self {
+        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, tunnel }
+    }
+
+    /// Keeps in mind whose fault an error is.
+    fn noting<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(done, Poll::Ready(Err(_))) {
+            self.tunnel.lose(self.side);
+        }
+        done
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Tapped<'_, IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.tunnel.is_closed(this.side) {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut this.io).poll_read(cx, buf));
+        match read {
+            // What came before is delivered first; the other side's shutdown then tells.
+            Err(error) if this.side == Side::Gateway && error.kind() == io::ErrorKind::UnexpectedEof => {
+                this.tunnel.cut.store(true, Ordering::Relaxed);
+                this.tunnel.close(this.side);
+                Poll::Ready(Ok(()))
+            }
+            Ok(()) if buf.filled().len() > before => {
+                this.tunnel.count(this.side, buf.filled().len() - before);
+                Poll::Ready(Ok(()))
+            }
+            other => this.noting(Poll::Ready(other)),
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.noting(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.noting(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.noting(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.side == Side::Target && self.tunnel.cut.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.noting(shut)
+    }
+}
