@@ -15,6 +15,13 @@ pub mod tls {
     pub mod verdict;
 }
 
+/// The pure part of the device room.
+#[path = "../../src/device"]
+pub mod device {
+    pub mod judge;
+    pub mod name;
+}
+
 /// The pure part of the net room.
 #[path = "../../src/net"]
 pub mod net {
