@@ -245,6 +245,10 @@ pub(super) async fn refuse_bad_certificate(request: Request, next: Next) -> Resp
             body::drop_unread(request).await;
             refusal.into_response()
         }
+        Some(Some(Ok(identity))) if identity.is_revoked() => {
+            body::drop_unread(request).await;
+            ApiError::Certificate(Refused::Revoked).into_response()
+        }
         _ => next.run(request).await,
     }
 }

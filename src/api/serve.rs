@@ -60,6 +60,9 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// … and has this long to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long the answers under way may take to leave once the certificate is revoked.
+const REVOKED_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Who is at the other end; an extension of every request.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -128,6 +131,7 @@ where
         Some(Err(_)) => idle(activity.subscribe(), HEAD_TIMEOUT.min(bounds.idle_timeout), Duration::ZERO),
         _ => idle(activity.subscribe(), HEAD_TIMEOUT.min(bounds.idle_timeout), bounds.idle_timeout),
     };
+    let identity = peer.certificate.as_ref().and_then(|it| it.as_ref().ok()).map(Arc::clone);
     let (answering, port) = (Arc::clone(&activity), Arc::clone(service));
     let answer =
         service_fn(move |request| answer(request, peer.clone(), Arc::clone(&answering), Arc::clone(&port)));
@@ -137,17 +141,27 @@ where
     let end = tokio::select! {
         biased;
         ended = connection.as_mut() => Err(end_of(ended)),
+        () = revoked(identity.as_deref()) => Ok(End::Revoked),
         () = service.stop.cancelled() => Ok(End::Stopping),
         () = idle => Ok(End::Idle),
     };
-    if end.is_ok() {
+    if let Ok(end) = &end {
         connection.as_mut().graceful_shutdown();
+        let patience = if matches!(end, End::Revoked) { REVOKED_TIMEOUT } else { bounds.write_timeout };
         // In time or not, well or not: the connection is dropped now.
-        let _ended = timeout(bounds.write_timeout, connection).await;
+        let _ended = timeout(patience, connection).await;
     }
     let (Ok(end) | Err(end)) = end;
     let tally = activity.borrow().tally;
     (end, tally)
+}
+
+/// Resolves when the certificate of the connection, if one was accepted, is revoked.
+async fn revoked(identity: Option<&Identity>) {
+    match identity {
+        Some(identity) => identity.revoked().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn builder(tasks: Tasks) -> Builder<Tasks> {

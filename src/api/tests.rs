@@ -129,7 +129,7 @@ async fn ends_when_the_server_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn refuses_whatever_comes_with_a_refused_certificate_and_closes() {
-    for (path, refused) in [("/openapi.json", Refused::Revoked), ("/nowhere", Refused::Unknown)] {
+    for (path, refused) in [("/openapi.json", Refused::Revoked), ("/nowhere", Refused::Pending)] {
         let Connection { mut peer, served, .. } = connect_with(Some(Err(refused.clone())));
         let started = Instant::now();
         let request =

@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, ClientCert, Compat, Config, IpNet};
+use super::{Api, Compat, Config, IpNet};
 
 /// Bytes: a random key of letters and digits that is shorter than this has under 100 bits.
 const SHORT_KEY: usize = 17;
@@ -26,12 +26,6 @@ impl Config {
         }
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
-        }
-        for port in self.ports() {
-            let default = if port.section == "api" { ClientCert::Optional } else { ClientCert::Off };
-            if port.client_cert != default && port.client_cert != ClientCert::Off {
-                asked.push(format!("[{}] client_cert: client certificates are", port.section));
-            }
         }
         asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
     }

@@ -1,13 +1,15 @@
 //! One connection on the confirm port: confirmations stored, queries answered.
 
 use super::lookup::Lookup;
+use crate::device::{Identity, Registry};
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::confo::{self, Answer, Confirmation, Message};
 use crate::protocol::reply::{self, Refusal};
 use crate::session::{Room, Tally};
-use crate::store::{Confirmed, Store, now};
+use crate::store::devices::{Change, Role};
+use crate::store::{Confirmed, Store, StoreError, now};
 use std::collections::VecDeque;
 use std::future::ready;
 use std::net::IpAddr;
@@ -34,6 +36,8 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ConfirmService {
     /// Where confirmations are kept.
     pub store: Arc<dyn Store>,
+    /// Told when a device is linked to what it confirmed.
+    pub registry: Arc<Registry>,
     /// Answers queries.
     pub lookup: Arc<Lookup>,
     /// `[confirm] reply`.
@@ -51,6 +55,7 @@ pub struct ConfirmService {
 pub struct ConfirmRoom {
     service: Arc<ConfirmService>,
     peer: IpAddr,
+    identity: Option<Arc<Identity>>,
     taken: VecDeque<Taken>,
     tally: Tally,
 }
@@ -63,9 +68,9 @@ struct Taken {
 }
 
 impl ConfirmRoom {
-    /// Opens the room for a connection from `peer`.
-    pub fn new(service: Arc<ConfirmService>, peer: IpAddr) -> Self {
-        Self { service, peer, taken: VecDeque::new(), tally: Tally::default() }
+    /// Opens the room for a connection from `peer`, who is `identity` if a certificate was accepted.
+    pub fn new(service: Arc<ConfirmService>, peer: IpAddr, identity: Option<Arc<Identity>>) -> Self {
+        Self { service, peer, identity, taken: VecDeque::new(), tally: Tally::default() }
     }
 
     async fn answer(
@@ -74,7 +79,9 @@ impl ConfirmRoom {
         hurry: impl Future<Output = ()> + Send,
     ) -> Result<String, Refusal> {
         match message? {
-            Message::Confirmation(confirmation) => self.service.confirm(&confirmation).await,
+            Message::Confirmation(confirmation) => {
+                self.service.confirm(&confirmation, self.identity.as_deref()).await
+            }
             Message::Query(query) => {
                 let found = self.service.lookup.ask(&query, self.peer, at, hurry).await?;
                 Ok(found.map_or_else(|| NOT_FOUND.to_owned(), |found| answer(&found).to_string()))
@@ -99,7 +106,11 @@ impl ConfirmRoom {
 }
 
 impl ConfirmService {
-    async fn confirm(&self, confirmation: &Confirmation) -> Result<String, Refusal> {
+    async fn confirm(
+        &self,
+        confirmation: &Confirmation,
+        identity: Option<&Identity>,
+    ) -> Result<String, Refusal> {
         if !self.health.store_is_up() {
             return Err(Refusal::Unavailable);
         }
@@ -110,7 +121,34 @@ impl ConfirmService {
             error.refusal()
         })?;
         events::confirmed(&self.metrics, &stored);
+        if let Some(device) = identity.filter(|identity| identity.role() == Role::Device) {
+            self.link(device, &stored).await?;
+        }
         Ok(self.reply.clone())
+    }
+
+    /// A device that confirms over its own certificate is the device of what it confirmed. Right
+    /// after the confirmation: should it fail, the device is told to try again and confirms
+    /// once more. A conflict links nothing, nor does a pub that is another device's already.
+    async fn link(&self, device: &Identity, stored: &Confirmed) -> Result<(), Refusal> {
+        let Some(pub_id) = stored.pub_id.filter(|pub_id| device.pub_id() != Some(*pub_id)) else {
+            return Ok(());
+        };
+        let failed = |error: StoreError| {
+            events::store_failed(&self.health, &self.metrics, "link a device", &error);
+            error.refusal()
+        };
+        let (device_id, who) = (device.device_id(), format!("certificate {}", device.certificate_id()));
+        match self.store.link_device(device_id, pub_id, &who).await.map_err(failed)? {
+            Ok(_) => {
+                let change = Change::Device(device_id.to_owned());
+                self.registry.changed(&change).await.map_err(failed)
+            }
+            Err(why) => {
+                events::not_linked(&self.metrics, device_id, stored.hash, &why);
+                Ok(())
+            }
+        }
     }
 }
 

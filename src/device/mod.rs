@@ -8,6 +8,7 @@
 //! certificate is worth and which CA vouches for it, [`name`] what a device may be called: both pure.
 
 mod admit;
+mod check;
 mod fingerprint;
 mod follow;
 mod identity;
@@ -17,6 +18,7 @@ mod refused;
 mod registry;
 mod snapshot;
 
+pub use admit::NEW_PER_CA_AND_HOUR;
 pub use fingerprint::Fingerprint;
 pub use follow::follow;
 pub use identity::Identity;

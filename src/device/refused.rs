@@ -1,6 +1,6 @@
 //! Why a certificate is not accepted, in words for the firmware engineer who sees this one line.
 
-use crate::protocol::reply::MAX_REASON_BYTES;
+use super::judge::{BadCn, Unfit, Unvouched};
 use crate::store::StoreError;
 
 /// Why a certificate is not accepted. Its words are printable ASCII, short enough for a reply, and
@@ -10,18 +10,18 @@ pub enum Refused {
     /// None was shown, and the port requires one.
     #[error("this port needs a client certificate")]
     Missing,
-    /// It says of itself that it is over.
+    /// It is none that anybody could be known by, or its time is over or has not come.
+    #[error("the certificate {0}")]
+    Unfit(#[from] Unfit),
+    /// It expired while its connection was open.
     #[error("the certificate has expired")]
     Expired,
-    /// It says of itself that it has not begun.
-    #[error("the certificate is not valid yet (is its clock right?)")]
-    NotYetValid,
-    /// It is none that anybody could be known by.
-    #[error("the certificate cannot be accepted: {0}")]
-    Unfit(&'static str),
-    /// Neither listed nor signed by a registered CA.
-    #[error("unknown certificate: it is not listed, and no registered CA has signed it")]
-    Unknown,
+    /// It is not listed, and no registered CA vouches for it.
+    #[error("the certificate {0}")]
+    Unvouched(#[from] Unvouched),
+    /// A registered CA vouches for it, but whose it says it is names no device.
+    #[error("the certificate {0}")]
+    BadName(#[from] BadCn),
     /// It, its device or its CA was.
     #[error("the certificate is revoked")]
     Revoked,
@@ -50,16 +50,16 @@ impl Refused {
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing => "no-certificate",
+            Self::Unfit(unfit) => unfit.label(),
             Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Unfit(_) => "unfit",
-            Self::Unknown => "unknown",
+            Self::Unvouched(unvouched) => unvouched.label(),
+            Self::BadName(_) => "bad-name",
             Self::Revoked => "revoked",
             Self::Pending => "pending",
-            Self::NameTaken => "name_taken",
-            Self::TooManyNew => "too_many_new",
-            Self::TooManyUnknown => "too_many_unknown",
+            Self::NameTaken => "name-taken",
+            Self::TooManyNew => "too-many-new",
+            Self::TooManyUnknown => "too-many-unknown",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
         }
@@ -79,4 +79,35 @@ impl From<&StoreError> for Refused {
     }
 }
 
-const _: () = assert!(MAX_REASON_BYTES >= 128, "the words above fit");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::reply::MAX_REASON_BYTES;
+
+    #[test]
+    fn the_words_fit_a_reply() {
+        let deep = Unvouched::BadCa(Unfit::NoClientAuth);
+        for refused in [
+            Refused::Missing,
+            Refused::Unfit(Unfit::OtherKey),
+            Refused::Unfit(Unfit::OldVersion(1)),
+            Refused::Expired,
+            Refused::Unvouched(deep),
+            Refused::Unvouched(Unvouched::WeakSignature),
+            Refused::BadName(BadCn::Several),
+            Refused::Revoked,
+            Refused::Pending,
+            Refused::NameTaken,
+            Refused::TooManyNew,
+            Refused::TooManyUnknown,
+            Refused::Unavailable,
+            Refused::Busy,
+        ] {
+            let words = refused.to_string();
+            assert!(
+                words.len() <= MAX_REASON_BYTES && words.bytes().all(|it| (b' '..=b'~').contains(&it)),
+                "{words}"
+            );
+        }
+    }
+}

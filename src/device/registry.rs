@@ -5,9 +5,10 @@ use super::{Fingerprint, Refused};
 use crate::net::rate::PerIpRate;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
-use crate::store::devices::{Change, Devices, Listed};
-use crate::store::{StoreError, now};
+use crate::store::devices::{Change, Listed};
+use crate::store::{Store, StoreError, now};
 use governor::Quota;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
@@ -28,7 +29,7 @@ const ASKING: usize = 2;
 
 /// Who may speak, as far as this server knows; see the room's doc.
 pub struct Registry {
-    pub(super) store: Arc<dyn Devices>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) snapshot: Snapshot,
     pub(super) asking: Semaphore,
     pub(super) strangers: PerIpRate,
@@ -38,10 +39,16 @@ pub struct Registry {
     cas: watch::Sender<u64>,
 }
 
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
 impl Registry {
     /// An empty one; see [`Registry::reload`].
     #[must_use]
-    pub fn new(store: Arc<dyn Devices>, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Arc<dyn Store>, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
         let quota = Quota::per_second(UNKNOWN_PER_SECOND).allow_burst(UNKNOWN_AT_ONCE);
         Self {
             store,

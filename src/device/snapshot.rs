@@ -4,6 +4,7 @@
 //! what was asked for later wins: so whoever changes the store and then asks is never overwritten
 //! by an older answer that arrives late.
 
+use super::judge::{Anchor, Anchors};
 use super::{Fingerprint, Identity, Refused};
 use crate::store::Micros;
 use crate::store::devices::{Ca, Listed, Role, Status};
@@ -21,14 +22,6 @@ const SWEEP_FROM: usize = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Asked(u64);
 
-/// A CA that is registered, or was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KnownCa {
-    pub(super) ca_id: Arc<str>,
-    pub(super) der: CertificateDer<'static>,
-    pub(super) is_active: bool,
-}
-
 /// One certificate: what its row says. Some 200 bytes with its key and its device's name.
 #[derive(Debug)]
 struct Entry {
@@ -44,8 +37,11 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Maps {
     listed: HashMap<Fingerprint, Entry>,
-    cas: Arc<[KnownCa]>,
+    /// Every CA's id, and whether it counts.
+    cas: Vec<(Arc<str>, bool)>,
     cas_asked: Asked,
+    /// The same, as the judge wants them.
+    anchors: Arc<Anchors>,
     /// Pubs of devices that have a certificate, revoked or not, and how many.
     bound: HashMap<i64, u32>,
     /// Those connected now, and some who were.
@@ -102,9 +98,9 @@ impl Snapshot {
         self.read().bound.contains_key(&pub_id)
     }
 
-    #[expect(dead_code, reason = "asked by just-in-time registration, which comes next")]
-    pub(super) fn cas(&self) -> Arc<[KnownCa]> {
-        Arc::clone(&self.read().cas)
+    /// The CAs that may vouch for devices, and those that were revoked.
+    pub(super) fn anchors(&self) -> Arc<Anchors> {
+        Arc::clone(&self.read().anchors)
     }
 
     /// Takes in what the store says of one certificate.
@@ -174,7 +170,7 @@ impl Snapshot {
 impl Maps {
     /// The entry's own status, or its CA's if that is worse.
     fn status(&self, entry: &Entry) -> Status {
-        let is_revoked = |ca_id: &Arc<str>| self.cas.iter().any(|ca| ca.ca_id == *ca_id && !ca.is_active);
+        let is_revoked = |ca_id: &Arc<str>| self.cas.iter().any(|(id, is_active)| id == ca_id && !is_active);
         if entry.ca_id.as_ref().is_some_and(is_revoked) { Status::Revoked } else { entry.status }
     }
 
@@ -207,8 +203,8 @@ impl Maps {
 
     /// The CA's name without a copy of its own for each certificate.
     fn shared(&self, ca_id: &str) -> Arc<str> {
-        let known = self.cas.iter().find(|ca| *ca.ca_id == *ca_id);
-        known.map_or_else(|| ca_id.into(), |ca| Arc::clone(&ca.ca_id))
+        let known = self.cas.iter().find(|(id, _)| **id == *ca_id);
+        known.map_or_else(|| ca_id.into(), |(id, _)| Arc::clone(id))
     }
 
     fn remove(&mut self, fingerprint: Fingerprint) {
@@ -233,17 +229,18 @@ impl Maps {
             return false;
         }
         self.cas_asked = asked;
-        let known = cas.iter().filter_map(|ca| {
-            let der = CertificateDer::from_pem_slice(ca.pem.as_bytes());
-            let der =
-                der.inspect_err(|error| log::error!("the PEM of ca {} cannot be read: {error}", ca.ca_id));
-            let ca_id = self.shared(&ca.ca_id);
-            Some(KnownCa { ca_id, der: der.ok()?, is_active: ca.status == Status::Active })
-        });
-        let known: Arc<[_]> = known.collect();
-        let has_changed = known != self.cas;
+        let known: Vec<_> =
+            cas.iter().map(|ca| (self.shared(&ca.ca_id), ca.status == Status::Active)).collect();
+        if known == self.cas {
+            return false;
+        }
         self.cas = known;
-        has_changed
+        let read = |is_active: bool| {
+            let of_kind = cas.iter().filter(move |ca| (ca.status == Status::Active) == is_active);
+            of_kind.filter_map(anchor).collect()
+        };
+        self.anchors = Arc::new(Anchors::new(read(true), read(false)));
+        true
     }
 
     fn enter(&mut self, fingerprint: Fingerprint, identity: &Arc<Identity>) {
@@ -272,4 +269,13 @@ impl Maps {
             self.settle(fingerprint, now);
         }
     }
+}
+
+/// What cannot be read vouches for nobody: rows made by hand, or by another version.
+fn anchor(ca: &Ca) -> Option<Anchor> {
+    let der = CertificateDer::from_pem_slice(ca.pem.as_bytes());
+    let read = der
+        .map_err(|error| error.to_string())
+        .and_then(|der| Anchor::read(&ca.ca_id, &der).map_err(|unfit| format!("its certificate {unfit}")));
+    read.inspect_err(|why| log::error!("ca {} vouches for nobody: {why}", ca.ca_id)).ok()
 }

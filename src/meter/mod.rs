@@ -9,6 +9,7 @@ mod batch;
 mod drain;
 mod known;
 mod session;
+mod speaker;
 mod spool;
 mod writer;
 

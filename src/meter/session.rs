@@ -3,7 +3,9 @@
 use super::admit::Creation;
 use super::batch::{Batcher, LaneHandle, Verdict};
 use super::known::Known;
+use super::speaker::{Speaker, not_own};
 use super::spool::Spool;
+use crate::device::{Identity, Registry};
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
@@ -30,6 +32,8 @@ pub struct MeterService {
     pub spool: Option<Arc<Spool>>,
     /// What happens to unknown ones.
     pub creation: Creation,
+    /// Knows whose ids need a certificate; none with `client_cert = "off"`.
+    pub registry: Option<Arc<Registry>>,
     /// `[meter] reply`.
     pub thanks: String,
     /// Whether the store can be asked at all.
@@ -70,6 +74,7 @@ pub struct MeterRoom {
     service: Arc<MeterService>,
     lane: LaneHandle,
     peer: IpAddr,
+    speaker: Speaker,
     slots: Vec<Slot>,
     rows: Vec<PacketRow>,
     strangers: Vec<Spooled>,
@@ -77,13 +82,15 @@ pub struct MeterRoom {
 }
 
 impl MeterRoom {
-    /// Opens the room for a connection from `peer`.
-    pub fn new(service: Arc<MeterService>, peer: IpAddr) -> Self {
+    /// Opens the room for a connection from `peer`, who is `identity` if a certificate was accepted.
+    pub fn new(service: Arc<MeterService>, peer: IpAddr, identity: Option<Arc<Identity>>) -> Self {
         let lane = service.batcher.handle();
+        let speaker = Speaker::new(identity, service.registry.clone());
         Self {
             service,
             lane,
             peer,
+            speaker,
             slots: Vec::new(),
             rows: Vec::new(),
             strangers: Vec::new(),
@@ -93,12 +100,25 @@ impl MeterRoom {
 
     fn accept(&mut self, packet: Packet, (pub_id, hash): (i64, Option<i64>), now: Micros) -> Slot {
         let device = packet.device;
-        if let Some(refusal) = disagreement(device, pub_id, hash) {
+        if let Some(refusal) = self.speaker.objection(device, pub_id) {
             return Slot::Refused(refusal);
+        }
+        if let Some(refusal) = disagreement(device, pub_id, hash) {
+            return Slot::Refused(if self.speaker.is_device() { not_own(device) } else { refusal });
         }
         let slot = Slot::Row(Asked { device, pub_id, seq: packet.seq });
         self.rows.push(row(packet, pub_id, now));
         slot
+    }
+
+    fn take_packet(&mut self, packet: Packet) -> Slot {
+        match self.service.known.find(packet.device) {
+            // Only the store may say that they disagree: what is known here may be old.
+            Some((id, hash)) if disagreement(packet.device, id, hash).is_none() => {
+                self.accept(packet, (id, hash), now())
+            }
+            Some(_) | None => Slot::Unresolved(Box::new(packet)),
+        }
     }
 
     /// Finds or makes the device of a packet that is not known here.
@@ -118,6 +138,7 @@ impl MeterRoom {
                 service.known.insert(&found);
                 return Ok(Found::Known(found.pub_id, found.hash));
             }
+            Ok(None) if self.speaker.is_device() => return Err(not_own(device)),
             Ok(None) => {}
         }
         match service.creation.admit(self.peer) {
@@ -136,6 +157,11 @@ impl MeterRoom {
     /// The store cannot be asked: with a spool, and if strangers may make themselves, the device
     /// will be made.
     fn promise(&self, device: PubRef) -> Result<Found, Refusal> {
+        if self.speaker.is_device() {
+            // Its own pub is there, known or not; more cannot be said of a hash.
+            let own = self.speaker.own().filter(|own| device == PubRef { id: Some(*own), hash: None });
+            return own.map(|own| Found::Known(own, None)).ok_or(Refusal::Unavailable);
+        }
         let Some(spool) = &self.service.spool else { return Err(Refusal::Unavailable) };
         if spool.has_promised(device) {
             return Ok(Found::ToBeMade);
@@ -212,15 +238,9 @@ impl Room for MeterRoom {
     fn take(&mut self, line: &[u8]) {
         let slot = match packet::parse(line) {
             Err(refusal) => Slot::Refused(refusal),
-            Ok(Packet { device: PubRef { id: None, hash: None }, .. }) => {
-                Slot::Refused(Refusal::MissingDevice)
-            }
-            Ok(packet) => match self.service.known.find(packet.device) {
-                // Only the store may say that they disagree: what is known here may be old.
-                Some((id, hash)) if disagreement(packet.device, id, hash).is_none() => {
-                    self.accept(packet, (id, hash), now())
-                }
-                Some(_) | None => Slot::Unresolved(Box::new(packet)),
+            Ok(mut packet) => match self.speaker.name(&mut packet.device) {
+                Err(refusal) => Slot::Refused(refusal),
+                Ok(()) => self.take_packet(packet),
             },
         };
         self.slots.push(slot);

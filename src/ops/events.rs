@@ -6,15 +6,17 @@
 use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
+use crate::device::Refused;
 use crate::net::accept::AcceptError;
 use crate::net::authority::Authority;
 use crate::net::proxied::NoHeader;
 use crate::net::proxy::Source;
 use crate::protocol::reply::Refusal;
 use crate::session::{End, Tally};
+use crate::store::devices::{Listed, NotLinked, Status};
 use crate::store::{Confirmed, StoreError};
 use crate::tls::hello::NotTls;
-use crate::tls::{Compat, Failure, Offer, Session};
+use crate::tls::{Compat, Failure, Offer, PeerFault, Session, SetupError};
 use crate::tunnel::{self, Outcome, Pinned};
 use axum::http::StatusCode;
 use std::net::SocketAddr;
@@ -83,6 +85,9 @@ impl Connection {
 
     /// TLS failed.
     pub fn refused(&self, failure: &Failure, offer: Option<&Offer>) {
+        if let Failure::Peer(PeerFault::Refused(refusal)) = failure {
+            self.count_certificate(refusal.label);
+        }
         let (words, compat) = match failure {
             Failure::Silent => return self.probed(failure),
             Failure::Refused(reason) => (failure.to_string(), reason.would_take()),
@@ -103,6 +108,22 @@ impl Connection {
     fn probed(&self, why: &dyn std::fmt::Display) {
         self.count_failure("silent");
         log::debug!(target: room(self.port), "{}: no TLS: it {why}", self.who());
+    }
+
+    /// TLS is up, and the certificate it brought is not accepted: shown like a refused hello. What is
+    /// ours to mend is said elsewhere.
+    pub fn certificate_refused(&self, certificate_id: &str, refused: &Refused) {
+        self.count_certificate(refused.label());
+        let loud =
+            !refused.is_ours() && self.metrics.failed_handshakes.may_warn(self.peer.ip(), refused.label());
+        let level = if loud { log::Level::Warn } else { log::Level::Debug };
+        let words = format!("showed the client certificate {certificate_id}: {refused}");
+        log::log!(target: room(self.port), level, "{}: not accepted: it {words}", self.who());
+        self.keep(refused.label(), words, None, None);
+    }
+
+    fn count_certificate(&self, reason: &'static str) {
+        self.metrics.devices.refused.get_or_create(&ReasonLabel { port: self.port, reason }).inc();
     }
 
     /// No TLS within the handshake timeout.
@@ -130,7 +151,12 @@ impl Connection {
         let loud = handshakes.may_warn(self.peer.ip(), reason);
         let level = if loud { log::Level::Warn } else { log::Level::Debug };
         log::log!(target: room(self.port), level, "{}: {what}: it {words}", self.who());
-        handshakes.keep(Failed {
+        self.keep(reason, words, offer, compat);
+    }
+
+    /// Keeps a failure for `/handshakes`.
+    fn keep(&self, reason: &'static str, words: String, offer: Option<&Offer>, compat: Option<Compat>) {
+        self.metrics.failed_handshakes.keep(Failed {
             time: unix_seconds(SystemTime::now()),
             connection: self.number,
             port: self.port,
@@ -390,6 +416,31 @@ pub fn store_stays_down(metrics: &Metrics, error: &StoreError) {
     if !error.is_transient() && metrics.once_a_minute("store stays down") {
         log::error!("{error}; trying again every second");
     }
+}
+
+/// A device was registered when it first showed its certificate.
+pub fn device_registered(metrics: &Metrics, listed: &Listed) {
+    metrics.devices.registered.inc();
+    let Listed { device_id, certificate_id, status, .. } = listed;
+    let status =
+        if *status == Status::Pending { ", and waits for approval (m0v device approve)" } else { "" };
+    log::info!("device {device_id:?} was registered by its certificate {certificate_id}{status}");
+}
+
+/// A confirmation over a device's certificate was stored, but its pub is another's: not linked.
+pub fn not_linked(metrics: &Metrics, device_id: &str, hash: i64, why: &NotLinked) {
+    let level = if metrics.once_a_minute("not linked") { log::Level::Warn } else { log::Level::Debug };
+    let why = match why {
+        NotLinked::Taken { device_id } => format!("that pub is device {device_id:?}'s"),
+        NotLinked::UnknownDevice => "there is no such device any more".to_owned(),
+        NotLinked::UnknownPub => "there is no such pub any more".to_owned(),
+    };
+    log::log!(level, "device {device_id:?} confirmed hash {hash} and was not linked to it: {why}");
+}
+
+/// The set of CAs changed, and sessions begun before could not be forgotten.
+pub fn sessions_stay(port: &str, error: &SetupError) {
+    log::error!("{port}: TLS sessions cannot be resumed any more: {error}");
 }
 
 /// A change of the allow-list could not be read; it is tried again at once.

@@ -17,7 +17,14 @@ const REFUSED: &str = "!OK ";
 /// The line that tells a device why nothing was stored (without its line end).
 #[must_use]
 pub fn render(refusal: &Refusal) -> String {
-    format!("{REFUSED}{refusal}")
+    refuse(refusal)
+}
+
+/// The line that tells a device why it is not served at all: the reason keeps to the rules of
+/// [`Refusal`].
+#[must_use]
+pub fn refuse(reason: &impl fmt::Display) -> String {
+    format!("{REFUSED}{reason}")
 }
 
 /// Appends `line` and its line end to the replies of a burst.
@@ -51,6 +58,15 @@ pub enum Refusal {
     /// The certificate of the connection belongs to another device.
     #[error("id {0} is not this device's")]
     NotThisDevice(i64),
+    /// The same, for a line that names its device by hash.
+    #[error("hash {0} is not this device's")]
+    NotThisDevicesHash(i64),
+    /// The id is a device's that has a certificate, and this connection showed none.
+    #[error("id {0} needs its device's certificate")]
+    NeedsCertificate(i64),
+    /// The same, for a line that names its device by hash.
+    #[error("hash {0} needs its device's certificate")]
+    HashNeedsCertificate(i64),
     /// A resend of (id, timestamp, seq) that differs from the stored row.
     #[error("seq {0} was stored with other values")]
     SeqConflict(i64),
@@ -129,7 +145,8 @@ impl Refusal {
             Self::UnknownId(_) | Self::UnknownHash(_) => "unknown_device",
             Self::IdAndHashDisagree { .. } => "id_and_hash_disagree",
             Self::MissingDevice => "no_device",
-            Self::NotThisDevice(_) => "not_this_device",
+            Self::NotThisDevice(_) | Self::NotThisDevicesHash(_) => "not_this_device",
+            Self::NeedsCertificate(_) | Self::HashNeedsCertificate(_) => "needs_certificate",
             Self::SeqConflict(_) => "seq_conflict",
             Self::Rejected => "rejected",
             Self::TooManyNew => "too_many_new",

@@ -5,6 +5,7 @@ use super::handshakes::Handshakes;
 use crate::api::{self, ApiService};
 use crate::config::Config;
 use crate::confirm::{ConfirmRoom, ConfirmService};
+use crate::device::{Identity, Refused, Registry};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
 use crate::net::proxied;
@@ -13,8 +14,9 @@ use crate::net::replay::Replay;
 use crate::net::socket::Socket;
 use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
-use crate::session::{self, Bounds, Room};
-use crate::tls::{Acceptor, Session, Stream};
+use crate::protocol::reply;
+use crate::session::{self, Bounds, Ends, Room};
+use crate::tls::{Acceptor, Peer, Session, Stream};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,8 +37,15 @@ pub(super) struct Door {
     pub(super) port: &'static str,
     pub(super) front: Front,
     pub(super) acceptor: Acceptor,
+    /// Judges client certificates; none where none are asked for.
+    pub(super) registry: Option<Arc<Registry>>,
+    /// Who shows no certificate is not served.
+    pub(super) needs_certificate: bool,
     pub(super) service: Service,
 }
+
+/// What came of the certificate that a connection showed, if it showed one.
+type Shown = Option<Result<Arc<Identity>, Refused>>;
 
 /// Who talks to the peer once TLS is up.
 #[derive(Clone)]
@@ -251,24 +260,34 @@ async fn serve(
         },
         () = house.too_late_for_a_handshake() => return,
     };
-    let (stream, session) = match shaken {
+    let (mut stream, mut session) = match shaken {
         Ok(Ok(shaken)) => shaken,
         Ok(Err(failure)) => return connection.refused(&failure, offer.as_ref()),
         Err(_) => return connection.handshake_timed_out(house.handshake_timeout, offer.as_ref()),
     };
     drop(offer);
     connection.established(&session);
+    // On the heap and dropped: a presented chain is kilobytes.
+    let shown = Box::pin(judge(door, session.peer.take(), deadline, connection)).await;
+    let identity = match (&door.service, &shown) {
+        (Service::Meter(_) | Service::Confirm(_), Some(Err(refused))) => {
+            let line = reply::refuse(refused);
+            return Box::pin(session::turn_away(&mut stream, &line, house.bounds)).await;
+        }
+        (_, Some(Ok(identity))) => Some(Arc::clone(identity)),
+        (Service::Api(_), Some(Err(_))) | (_, None) => None,
+    };
     match &door.service {
         Service::Meter(service) => {
-            let room = MeterRoom::new(Arc::clone(service), connection.peer.ip());
-            talk(house, stream, room, connection, &session).await;
+            let room = MeterRoom::new(Arc::clone(service), connection.peer.ip(), identity.clone());
+            talk(house, stream, room, identity.as_deref(), connection, &session).await;
         }
         Service::Confirm(service) => {
-            let room = ConfirmRoom::new(Arc::clone(service), connection.peer.ip());
-            talk(house, stream, room, connection, &session).await;
+            let room = ConfirmRoom::new(Arc::clone(service), connection.peer.ip(), identity.clone());
+            talk(house, stream, room, identity.as_deref(), connection, &session).await;
         }
         Service::Api(service) => {
-            let peer = api::Peer { ip: connection.peer.ip(), certificate: None };
+            let peer = api::Peer { ip: connection.peer.ip(), certificate: shown };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
@@ -279,13 +298,32 @@ async fn serve(
     }
 }
 
+/// Judges what a connection showed before a byte of it is read; here alone, whatever brought it.
+async fn judge(door: &Door, peer: Option<Box<Peer>>, deadline: Instant, connection: &Connection) -> Shown {
+    let registry = door.registry.as_ref()?;
+    let (certificate_id, judged) = match peer {
+        Some(peer) => {
+            let admitted = timeout_at(deadline, registry.admit(&peer, connection.peer.ip())).await;
+            (peer.certificate_id, admitted.unwrap_or(Err(Refused::Busy)))
+        }
+        None if door.needs_certificate => ("(none)".to_owned(), Err(Refused::Missing)),
+        None => return None,
+    };
+    if let Err(refused) = &judged {
+        connection.certificate_refused(&certificate_id, refused);
+    }
+    Some(judged)
+}
+
 async fn talk<R: Room>(
     house: &House,
     mut stream: Stream<Replay<Socket>>,
     mut room: R,
+    identity: Option<&Identity>,
     connection: &Connection,
     session: &Session,
 ) {
-    let end = session::run(&mut stream, &mut room, house.bounds, &house.stop).await;
+    let ends = Ends { stop: &house.stop, revoked: identity.map(Identity::revocation) };
+    let end = session::run(&mut stream, &mut room, house.bounds, ends).await;
     connection.ended(session, room.tally(), &end);
 }

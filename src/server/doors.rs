@@ -4,14 +4,16 @@ use super::ServeError;
 use super::connection::{Door, Service};
 use super::front::Front;
 use crate::api::{ApiService, Ground, KeyHeader, TelemetrySink};
-use crate::config::{self, Config, Port, Secret, UnknownId};
+use crate::config::{self, ClientCert, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
+use crate::device::Registry;
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
+use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, Ticket};
-use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys};
+use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys, PeerCheck};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -133,6 +135,7 @@ pub(super) fn open(
     keys: &Arc<Keys>,
     listeners: Vec<(&'static str, TcpListener)>,
 ) -> Result<Vec<(Arc<Door>, TcpListener)>, ServeError> {
+    let registry = &rooms.registry;
     let [meter, confirm, api] = config.ports();
     let door = |port: Port<'_>, alpn: &[&[u8]], service| -> Result<Arc<Door>, ServeError> {
         let options = AcceptorOptions {
@@ -141,12 +144,18 @@ pub(super) fn open(
             resumption: config.tls.resumption,
             max_fragment: config.tls.max_fragment.map(usize::from),
             alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-            // Asked for as soon as there is a judge.
-            client_auth: ClientAuth::Off,
-            peer_check: None,
+            client_auth: client_auth(port.client_cert),
+            peer_check: Some(Arc::clone(registry) as Arc<dyn PeerCheck>),
         };
         let acceptor = Acceptor::new(Arc::clone(keys), options)?;
-        Ok(Arc::new(Door { port: port.section, front: Front::of(port), acceptor, service }))
+        Ok(Arc::new(Door {
+            port: port.section,
+            front: Front::of(port),
+            acceptor,
+            registry: (port.client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
+            needs_certificate: port.client_cert == ClientCert::Required,
+            service,
+        }))
     };
     let meter = door(meter, &[], Service::Meter(Arc::clone(&rooms.meter)))?;
     let confirm = door(confirm, &[], Service::Confirm(Arc::clone(&rooms.confirm)))?;
@@ -171,29 +180,64 @@ fn compat(compat: config::Compat) -> tls::Compat {
     }
 }
 
+fn client_auth(client_cert: ClientCert) -> ClientAuth {
+    match client_cert {
+        ClientCert::Off => ClientAuth::Off,
+        ClientCert::Optional => ClientAuth::Optional,
+        ClientCert::Required => ClientAuth::Required,
+    }
+}
+
+/// Has every door forget its sessions when the set of CAs changes, until `stop`.
+pub(super) async fn forget_sessions(doors: Vec<Arc<Door>>, registry: Arc<Registry>, stop: CancellationToken) {
+    let mut changed = registry.cas_changed();
+    drop(registry);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changed.changed() => if changed.is_err() { return },
+        }
+        for door in &doors {
+            if let Err(error) = door.acceptor.forget_sessions() {
+                events::sessions_stay(door.port, &error);
+            }
+        }
+    }
+}
+
 /// What serves each port.
 pub(super) struct Rooms {
+    registry: Arc<Registry>,
     meter: Arc<MeterService>,
     confirm: Arc<ConfirmService>,
     api: Arc<ApiService>,
 }
 
+/// What the rooms have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) store: &'a Arc<dyn Store>,
+    pub(super) known: &'a Arc<Known>,
+    pub(super) registry: &'a Arc<Registry>,
+    pub(super) lanes: &'a Lanes,
+}
+
 impl Rooms {
     pub(super) fn build(
         config: &Config,
-        store: &Arc<dyn Store>,
-        known: &Arc<Known>,
-        lanes: &Lanes,
+        shared: Shared<'_>,
         telemetry: TelemetrySink,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
+        let Shared { store, known, registry, lanes } = shared;
         let Lanes { health, metrics, .. } = lanes;
         let meter = MeterService {
             store: Arc::clone(store),
             batcher: Batcher::start(&**store, lanes, tasks),
             known: Arc::clone(known),
             spool: lanes.spool.as_ref().map(|(spool, _)| Arc::clone(spool)),
+            registry: (config.meter.client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
             creation: match config.meter.unknown_id {
                 UnknownId::Reject => Creation::Reject,
                 UnknownId::Create => Creation::create(),
@@ -210,6 +254,7 @@ impl Rooms {
         ));
         let confirm = ConfirmService {
             store: Arc::clone(store),
+            registry: Arc::clone(registry),
             lookup: Arc::clone(&lookup),
             reply: config.confirm.reply.clone(),
             turns: Semaphore::new(TURNS),
@@ -227,6 +272,11 @@ impl Rooms {
             metrics: Arc::clone(metrics),
             stop: stop.clone(),
         });
-        Self { meter: Arc::new(meter), confirm: Arc::new(confirm), api: Arc::new(api) }
+        Self {
+            registry: Arc::clone(registry),
+            meter: Arc::new(meter),
+            confirm: Arc::new(confirm),
+            api: Arc::new(api),
+        }
     }
 }

@@ -14,6 +14,7 @@ mod expiry;
 mod files;
 mod front;
 mod handshakes;
+mod registry;
 mod secret;
 mod spool;
 mod store;
@@ -114,6 +115,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
+    let registry = registry::open(&store, prepared, &health, &metrics, &mut tasks, &stopping).await;
     tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
     let acme = acme::begin(&config, &*store, &keys, data_dir.node(), &health).await?;
     if acme.is_none() {
@@ -125,12 +127,16 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let telemetry = TelemetrySink::start(Arc::clone(&store), options, &mut tasks);
     let lanes = doors::lanes(&config, spool.node, spool.packets, &health, &metrics);
     let draining = spool::drain(&lanes);
-    let rooms = doors::Rooms::build(&config, &store, &known, &lanes, telemetry, &mut tasks, &stopping);
+    let shared = doors::Shared { store: &store, known: &known, registry: &registry, lanes: &lanes };
+    let rooms = doors::Rooms::build(&config, shared, telemetry, &mut tasks, &stopping);
     drop(lanes);
     let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
         .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
-    for (door, listener) in doors::open(&config, &rooms, &keys, bound.sections)? {
+    let opened = doors::open(&config, &rooms, &keys, bound.sections)?;
+    let doors = opened.iter().map(|(door, _)| Arc::clone(door)).collect();
+    tasks.spawn(doors::forget_sessions(doors, registry, stopping.clone()));
+    for (door, listener) in opened {
         tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
     }
     drop(rooms);

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 /// its TCP throw the reason away unread.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The same for a peer in mid-burst when the server stops: a reset would eat its last thanks.
+/// The same for a peer in mid-burst when the server stops or its certificate is revoked: a reset
+/// would eat its last thanks.
 const STOP_LINGER: Duration = Duration::from_secs(1);
 
 /// The first, in bytes.
@@ -28,7 +29,7 @@ where
     let closed = timeout(write_timeout.min(LINGER), stream.shutdown()).await;
     let patience = match end {
         End::LineTooLong => LINGER,
-        End::Stopping => STOP_LINGER,
+        End::Stopping | End::Revoked => STOP_LINGER,
         End::PeerClosed | End::PeerLost(_) | End::Idle | End::NotReading => return,
     };
     if matches!(closed, Ok(Ok(()))) {

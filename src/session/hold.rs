@@ -1,12 +1,11 @@
 //! Answers that are held: a query waits for a confirmation, and the peer is listened to
 //! meanwhile, so that one who goes away leaves nobody waiting.
 
-use super::{Arrived, Bounds, End, Room, read, write};
+use super::{Arrived, Bounds, End, Ends, Room, read, write};
 use crate::protocol::line::LineBuffer;
 use std::future::pending;
 use std::pin::pin;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 /// Answers held lines, and those that can be settled behind them, until none is held. What
 /// was answered before is sent first; the last answers are left in `out`. Returns what
@@ -17,13 +16,13 @@ pub(super) async fn settle<S, R>(
     lines: &mut LineBuffer,
     out: &mut Vec<u8>,
     bounds: Bounds,
-    stop: &CancellationToken,
+    ends: Ends<'_>,
 ) -> Result<Option<Arrived>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     R: Room,
 {
-    let hurry = stop.child_token();
+    let hurry = ends.stop.child_token();
     let before = lines.len();
     let mut end = None;
     while room.is_held() {
@@ -36,9 +35,14 @@ where
             tokio::select! {
                 biased;
                 () = &mut held => {}
-                arrived = watch(stream, lines, bounds.max_line), if end.is_none() && !stop.is_cancelled() => {
+                arrived = watch(stream, lines, bounds.max_line), if end.is_none() && !hurry.is_cancelled() => {
                     // Who closes its side waits for nothing more: what is there now is the answer.
                     end = Some(arrived);
+                    hurry.cancel();
+                    held.await;
+                }
+                // What there is now is the answer; then the session ends.
+                () = ends.revoked(), if !hurry.is_cancelled() => {
                     hurry.cancel();
                     held.await;
                 }

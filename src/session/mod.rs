@@ -82,6 +82,30 @@ pub enum End {
     LineTooLong,
     /// The server is stopping.
     Stopping,
+    /// What the peer was accepted by was revoked.
+    Revoked,
+}
+
+/// What ends a session from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'a> {
+    /// The server stops: what was read is answered.
+    pub stop: &'a CancellationToken,
+    /// What the peer was accepted by, if by anything, is revoked: nothing more is taken.
+    pub revoked: Option<&'a CancellationToken>,
+}
+
+impl Ends<'_> {
+    async fn revoked(&self) {
+        match self.revoked {
+            Some(revoked) => revoked.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.revoked.is_some_and(CancellationToken::is_cancelled)
+    }
 }
 
 impl std::fmt::Display for End {
@@ -93,18 +117,31 @@ impl std::fmt::Display for End {
             Self::NotReading => f.write_str("write timeout: the peer does not read"),
             Self::LineTooLong => f.write_str("line too long"),
             Self::Stopping => f.write_str("server stopping"),
+            Self::Revoked => f.write_str("certificate revoked"),
         }
     }
 }
 
+/// Tells a peer that is not served why, in one line, and closes.
+pub async fn turn_away<S>(stream: &mut S, line: &str, bounds: Bounds)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut out = Vec::new();
+    reply::push_line(&mut out, line);
+    if write(stream, &out, bounds.write_timeout).await.is_ok() {
+        drain::close(stream, &End::Stopping, bounds.write_timeout).await;
+    }
+}
+
 /// Serves one connection to its end and closes it: every line already read is answered first.
-pub async fn run<S, R>(stream: &mut S, room: &mut R, bounds: Bounds, stop: &CancellationToken) -> End
+pub async fn run<S, R>(stream: &mut S, room: &mut R, bounds: Bounds, ends: Ends<'_>) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     R: Room,
 {
     let mut lines = LineBuffer::new(bounds.max_line);
-    let end = match exchange(stream, room, &mut lines, bounds, stop).await {
+    let end = match exchange(stream, room, &mut lines, bounds, ends).await {
         Ok(end) | Err(end) => end,
     };
     drop(lines);
@@ -118,7 +155,7 @@ async fn exchange<S, R>(
     room: &mut R,
     lines: &mut LineBuffer,
     bounds: Bounds,
-    stop: &CancellationToken,
+    ends: Ends<'_>,
 ) -> Result<End, End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -127,12 +164,16 @@ where
     let mut idle_since = Instant::now();
     let mut read_ahead = None;
     loop {
+        if ends.is_revoked() {
+            return Ok(End::Revoked);
+        }
         let arrived = match read_ahead.take() {
             Some(arrived) => arrived,
             None => tokio::select! {
                 biased;
+                () = ends.revoked() => return Ok(End::Revoked),
                 arrived = next(stream, lines, idle_since + bounds.idle_timeout) => arrived?,
-                () = stop.cancelled() => Arrived::Stop,
+                () = ends.stop.cancelled() => Arrived::Stop,
             },
         };
         let mut out = Vec::new();
@@ -143,7 +184,7 @@ where
         room.settle(&mut out).await;
         if room.is_held() {
             // On the heap: only who holds answers pays for it.
-            read_ahead = Box::pin(hold::settle(stream, room, lines, &mut out, bounds, stop)).await?;
+            read_ahead = Box::pin(hold::settle(stream, room, lines, &mut out, bounds, ends)).await?;
             idle_since = Instant::now();
         }
         if too_long {
@@ -156,7 +197,7 @@ where
         match arrived {
             _ if too_long => return Ok(End::LineTooLong),
             // A peer that never pauses must not outlast the stop.
-            Arrived::Bytes | Arrived::Silence if stop.is_cancelled() && read_ahead.is_none() => {
+            Arrived::Bytes | Arrived::Silence if ends.stop.is_cancelled() && read_ahead.is_none() => {
                 return Ok(End::Stopping);
             }
             Arrived::Bytes | Arrived::Silence => {}

@@ -1,6 +1,6 @@
 //! Sessions over an in-memory pipe under paused time: deadlines without waiting for them.
 
-use super::{Bounds, End, Room, Tally, run};
+use super::{Bounds, End, Ends, Room, Tally, run};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -53,15 +53,23 @@ const BOUNDS: Bounds =
     Bounds { max_line: 64, idle_timeout: Duration::from_secs(900), write_timeout: Duration::from_secs(30) };
 
 fn start(pipe: usize) -> (DuplexStream, JoinHandle<(End, Tally)>, CancellationToken) {
+    let (peer, session, stop, _) = start_revocable(pipe);
+    (peer, session, stop)
+}
+
+type Revocable = (DuplexStream, JoinHandle<(End, Tally)>, CancellationToken, CancellationToken);
+
+fn start_revocable(pipe: usize) -> Revocable {
     let (peer, mut stream) = duplex(pipe);
-    let stop = CancellationToken::new();
-    let token = stop.clone();
+    let (stop, revoked) = (CancellationToken::new(), CancellationToken::new());
+    let (stopping, revoking) = (stop.clone(), revoked.clone());
     let session = tokio::spawn(async move {
         let mut room = Lengths::default();
-        let end = run(&mut stream, &mut room, BOUNDS, &token).await;
+        let ends = Ends { stop: &stopping, revoked: Some(&revoking) };
+        let end = run(&mut stream, &mut room, BOUNDS, ends).await;
         (end, room.tally())
     });
-    (peer, session, stop)
+    (peer, session, stop, revoked)
 }
 
 async fn everything(mut peer: DuplexStream) -> String {
@@ -228,4 +236,29 @@ async fn does_not_read_without_bound_while_it_holds_an_answer() {
     assert!(was_held_up);
     drop(peer);
     session.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_peer_is_closed_while_it_is_idle() {
+    let (mut peer, session, _stop, revoked) = start_revocable(4096);
+    peer.write_all(b"abc\n").await.unwrap();
+    let mut reply = [0; 2];
+    peer.read_exact(&mut reply).await.unwrap();
+    revoked.cancel();
+    assert_eq!(everything(peer).await, "");
+    let (end, tally) = session.await.unwrap();
+    assert!(matches!(end, End::Revoked), "{end}");
+    assert_eq!(tally.thanked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_peer_is_closed_though_it_never_pauses_or_waits_for_an_answer() {
+    let (mut peer, session, _stop, revoked) = start_revocable(4096);
+    peer.write_all(b"wait\n").await.unwrap();
+    tokio::task::yield_now().await;
+    revoked.cancel();
+    peer.write_all(b"after\n").await.unwrap();
+    let said = everything(peer).await;
+    assert!(["hurried\n", ""].contains(&said.as_str()), "{said:?}");
+    assert!(matches!(session.await.unwrap().0, End::Revoked));
 }

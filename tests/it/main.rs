@@ -1,7 +1,7 @@
 //! The built binary at its sockets: one test binary, one module per chapter of the contract.
 //!
 //! `harness` starts the server, `client` speaks TLS to it, `database` owns the PostgreSQL cluster,
-//! `http` asks the API with curl, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
+//! `http` asks the API with curl, `pki` shows certificates, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
 
 #[macro_use]
 mod harness;
@@ -9,6 +9,7 @@ mod client;
 mod database;
 mod http;
 mod load;
+mod pki;
 mod rows;
 
 mod acme;
@@ -27,6 +28,8 @@ mod faults;
 mod foreign;
 mod framing;
 mod handshakes;
+mod identity;
+mod identity_revoked;
 mod limits;
 mod outage;
 mod owners;

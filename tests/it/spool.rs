@@ -236,3 +236,31 @@ fn a_damaged_spool_is_told_set_aside_and_what_is_whole_is_saved() {
     });
     assert_eq!(aside.count(), 3, "damaged files are kept");
 }
+
+#[test]
+fn check_looks_at_the_spool_beside_a_running_server_and_without() {
+    let site = Site::on_own_cluster("[spool]\nmax_bytes = 1048576");
+    let cluster = site.database().expect("a site on PostgreSQL").cluster();
+    let said = || site.run(&["check"]).said();
+    assert!(said().contains("ok: spool: ") && said().contains("made at the first start"), "{}", said());
+    let mut server = site.start_with_device();
+    let mut meter = server.meter();
+    meter.thanked(LINE);
+    assert!(said().contains("): empty, 1048576 bytes allowed"), "{}", said());
+    cluster.stop();
+    (0..3).for_each(|number| meter.thanked(seq(17, number, 1.0)));
+    assert!(said().contains("warning: spool: ") && said().contains("3 readings wait"), "{}", said());
+    assert!(said().contains("384 of 1048576 bytes"), "{}", said());
+    server.kill9(); // what is left in the write-ahead log is told too
+    assert!(said().contains("3 readings wait"), "{}", said());
+    let file = site.data_dir().join("spool/spool.sqlite");
+    let whole = fs::read(&file).expect("reads the spool");
+    for end in ["-wal", "-shm"] {
+        let _absent = fs::remove_file(site.data_dir().join(format!("spool/spool.sqlite{end}")));
+    }
+    fs::write(&file, vec![0xab; whole.len().max(4096)]).expect("damages the spool");
+    assert!(said().contains("fault: spool: ") && said().contains("is damaged"), "{}", said());
+    assert!(said().contains("is damaged"), "looking changes nothing:\n{}", said());
+    server.start_again();
+    assert!(said().contains("was damaged and set aside"), "{}", said());
+}

@@ -6,6 +6,7 @@ mod acme;
 mod database;
 mod ports;
 mod proxies;
+mod spool;
 mod trust;
 
 use super::{CliError, say};
@@ -25,7 +26,7 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `chain`, `acme`, `ports`, `proxies`, `device`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`.
     what: &'static str,
     text: String,
 }
@@ -91,6 +92,7 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
 
 async fn surroundings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![database::check(config).await];
+    findings.extend(spool::check(config));
     findings.extend(trust::check(config));
     findings.extend(acme::check(config).await);
     findings.extend(ports::check(config));

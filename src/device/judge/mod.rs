@@ -13,7 +13,7 @@ mod read;
 
 pub use anchor::{Anchor, Anchors};
 pub use key::{MAX_RSA_BITS, MIN_RSA_BITS, check_key};
-pub use leaf::{Leaf, leaf};
+pub use leaf::{BadCn, Leaf, leaf};
 pub use path::{MAX_PRESENTED, Unvouched, vouching_ca};
 pub use read::MAX_CERTIFICATE_BYTES;
 

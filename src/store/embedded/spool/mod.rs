@@ -2,10 +2,12 @@
 //!
 //! One thread owns its connection. `open` checks the file and sets a broken one aside, `salvage`
 //! saves what can be read of that, `rows` is what lies in it, `batches` what leaves it, `known`
-//! the ids, `telemetry` what came over HTTPS. When to spool and when to drain is not decided here, but in `meter`.
+//! the ids, `telemetry` what came over HTTPS, `inspect` the look of another process. When to spool and
+//! when to drain is not decided here, but in `meter` and `api`.
 
 mod batches;
 mod checksum;
+mod inspect;
 mod known;
 mod open;
 mod reserve;
@@ -14,6 +16,8 @@ mod salvage;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+
+pub use inspect::{Found, Inspection, inspect};
 
 use super::{error::Fault, worker::Worker};
 use crate::{

@@ -80,12 +80,16 @@ fn look(path: &Path) -> Result<State, Fault> {
     }
 }
 
-/// `None` when sound, else what is wrong.
 fn check(path: &Path) -> Result<Option<String>, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Closed without a checkpoint: what is broken stays as it was found.
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    judge(&connection)
+}
+
+/// `None` when sound, else what is wrong.
+pub(super) fn judge(connection: &Connection) -> Result<Option<String>, Fault> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > KNOWN {
         return Err(StoreError::SchemaTooNew { found, known: KNOWN }.into());
@@ -101,7 +105,8 @@ fn check(path: &Path) -> Result<Option<String>, Fault> {
     Ok(None)
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+/// Whether the error comes of what the file holds.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::QueryReturnedNoRows)
         || error.sqlite_error().is_some_and(|error| {
             matches!(
