@@ -59,12 +59,21 @@ pub struct Lookup {
 struct Seat<'a> {
     _permit: SemaphorePermit<'a>,
     _place: Place,
-    held: &'a Gauge,
 }
 
-impl Drop for Seat<'_> {
+/// Counts a query as held while there is one of these.
+struct Held<'a>(&'a Gauge);
+
+impl<'a> Held<'a> {
+    fn count(held: &'a Gauge) -> Self {
+        held.inc();
+        Self(held)
+    }
+}
+
+impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.held.dec();
+        self.0.dec();
     }
 }
 
@@ -124,6 +133,8 @@ impl Lookup {
             window.after = last.map_err(|error| self.failed(&error))?;
             window.since = window.since.max(now().saturating_sub(CLOCK_DIFFERENCE));
         }
+        // From here on it outlasts the database.
+        let _held = Held::count(&self.metrics.held);
         loop {
             // What was announced since we listen is later than the question, even if it was stored
             // before we had asked for the last id.
@@ -152,9 +163,7 @@ impl Lookup {
     fn seat(&self, peer: IpAddr) -> Result<Seat<'_>, Refusal> {
         let permit = self.held.try_acquire().map_err(|_| Refusal::TooManyHeld)?;
         let place = self.held_per_ip.admit(peer).ok_or(Refusal::TooManyHeld)?;
-        let held = &self.metrics.held;
-        held.inc();
-        Ok(Seat { _permit: permit, _place: place, held })
+        Ok(Seat { _permit: permit, _place: place })
     }
 
     fn visible_since(&self) -> Micros {
