@@ -1,6 +1,7 @@
 //! Every refusal of the port in one shape: `{"code":404,"error":"Not Found","message":"…"}`.
 
 use super::body::MAX_BODY;
+use super::forwarded::BadHeader;
 use crate::device;
 use crate::protocol::body::BadBody;
 use crate::protocol::confo::BadPart;
@@ -48,6 +49,9 @@ pub(super) enum ApiError {
     /// A parameter breaks a rule of its own: its name, and what continues it.
     #[error("{0} {1}")]
     Parameter(&'static str, String),
+    /// A trusted proxy's header with a certificate cannot be read: its name, and why.
+    #[error("the header {0} {1}")]
+    CertificateHeader(HeaderName, BadHeader),
     /// The certificate of the connection is not accepted.
     #[error("{0}")]
     Certificate(device::Refused),
@@ -107,6 +111,7 @@ impl ApiError {
             | Self::Body(_)
             | Self::Broken
             | Self::Late
+            | Self::CertificateHeader(..)
             | Self::Parameter(..) => StatusCode::BAD_REQUEST,
             Self::Certificate(_) | Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => {
                 StatusCode::UNAUTHORIZED

@@ -2,13 +2,16 @@
 //!
 //! `serve` carries one connection within its bounds, `router` names the routes, one file per
 //! family answers them (`confo`). `gate` says who asks, `body` reads what was sent or drops it, `error`
-//! is every refusal's shape, `openapi` describes it all.
+//! is every refusal's shape, `openapi` describes it all. `introduction` learns from a trusted proxy's headers, read by
+//! `forwarded`, whose request it is.
 //! Whether a device confirmed is `confirm`'s to say: both ports ask one `confirm::Lookup`.
 
 mod body;
 mod confo;
 mod error;
+mod forwarded;
 mod gate;
+mod introduction;
 mod names;
 mod openapi;
 mod serve;
@@ -17,7 +20,9 @@ mod telemetry;
 mod tests;
 mod text;
 
+pub use forwarded::{CertificateHeader, Word};
 pub use gate::KeyHeader;
+pub use introduction::{Certificates, Introduction};
 pub use openapi::description;
 pub use serve::{Bounds, Peer, Tasks, serve};
 pub use telemetry::{TelemetryOptions, TelemetrySink};
@@ -36,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 /// What all connections of the port share.
 pub struct ApiService {
     router: TowerToHyperService<Router>,
+    introduction: Introduction,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -50,6 +56,8 @@ pub struct Ground {
     pub telemetry: TelemetrySink,
     /// The header of the API key.
     pub key: KeyHeader,
+    /// Reads what proxies say of their clients.
+    pub introduction: Introduction,
     /// Whether the store is there.
     pub health: Arc<Health>,
     /// What is counted.
@@ -61,9 +69,17 @@ pub struct Ground {
 impl ApiService {
     /// The port's service, for all of its connections.
     #[must_use]
-    pub fn new(ground: Ground) -> Self {
+    pub fn new(mut ground: Ground) -> Self {
         let (metrics, stop) = (Arc::clone(&ground.metrics), ground.stop.clone());
-        Self { router: TowerToHyperService::new(router(ground)), metrics, stop }
+        let introduction = std::mem::take(&mut ground.introduction);
+        Self { router: TowerToHyperService::new(router(ground)), introduction, metrics, stop }
+    }
+
+    /// Whether requests of a connection with this word bring their certificates in a header: then none
+    /// that the connection showed counts.
+    #[must_use]
+    pub const fn is_introduced(&self, word: Word) -> bool {
+        word.on_certificates && self.introduction.certificates.is_some()
     }
 }
 
@@ -71,7 +87,7 @@ impl ApiService {
 /// extensions. A family whose requests have bodies lends them, so that what is left of one is
 /// dropped; the others, and what no route is for, drop them before they look.
 fn router(ground: Ground) -> Router {
-    let Ground { lookup, store, telemetry, key, health, metrics, stop } = ground;
+    let Ground { lookup, store, telemetry, key, health, metrics, stop, introduction: _ } = ground;
     let gate = Arc::new(gate::Gate::new(key, store, health, metrics));
     let discard = || middleware::from_fn(body::discard);
     let lend = || middleware::from_fn(body::lend);

@@ -3,13 +3,13 @@
 //! hyper frames; here are the bounds it does not know: a first request in time, an end to
 //! idleness on HTTP/2 too, a peer that does not read, and the stop of the server.
 
-use super::ApiService;
+use super::{ApiService, Word, body};
 use crate::device::{self, Identity};
 use crate::net::write_deadline::WriteDeadline;
 use crate::ops::events;
 use crate::session::{End, Tally};
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::{Service, service_fn};
@@ -71,6 +71,8 @@ pub struct Peer {
     /// What came of the certificate that was shown, if one was. If it was refused, so is every
     /// request, and the connection is closed after the first.
     pub certificate: Option<Result<Arc<Identity>, device::Refused>>,
+    /// What headers may change of the two above.
+    pub word: Word,
 }
 
 /// The deadlines of `[limits]` that count here.
@@ -195,8 +197,16 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let running = Running::start(activity);
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(peer);
-    let response = service.router.call(request).await?;
+    let response = match service.introduction.client(request.headers_mut(), peer).await {
+        Ok(client) => {
+            request.extensions_mut().insert(client);
+            service.router.call(request).await?
+        }
+        Err(refusal) => {
+            body::drop_unread(request).await;
+            refusal.into_response()
+        }
+    };
     events::request_answered(&service.metrics, response.status());
     running.answered(response.status());
     Ok(response)

@@ -1,7 +1,8 @@
 //! The description, and connections over an in-memory pipe under paused time.
 
 use super::{
-    ApiService, Bounds, Ground, KeyHeader, Peer, Tasks, TelemetryOptions, TelemetrySink, description, serve,
+    ApiService, Bounds, Ground, Introduction, KeyHeader, Peer, Tasks, TelemetryOptions, TelemetrySink, Word,
+    description, serve,
 };
 use crate::confirm::Lookup;
 use crate::device::{Identity, Refused};
@@ -58,6 +59,7 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
         telemetry,
         store,
         key: KeyHeader::new("api-key-name", None).unwrap(),
+        introduction: Introduction::default(),
         health,
         metrics,
         stop: stop.clone(),
@@ -66,7 +68,7 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     let tasks = Tasks { tracker: TaskTracker::new(), abort: CancellationToken::new() };
     let served = tokio::spawn(async move {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        serve(stream, Peer { ip, certificate }, &service, BOUNDS, tasks).await
+        serve(stream, Peer { ip, certificate, word: Word::default() }, &service, BOUNDS, tasks).await
     });
     Connection { peer, served, stop, _folder: folder }
 }

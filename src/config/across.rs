@@ -72,10 +72,12 @@ fn check_port(port: Port<'_>) -> Vec<Contradiction> {
         let message = format!("false needs trusted_proxies or loopback addresses, and listen has {open}");
         found.push(Contradiction::new(key("tls"), &[key("listen"), key("trusted_proxies")], message));
     }
-    // Behind a proxy the API can take a certificate from a header; the other ports have none.
-    if !port.tls && port.client_cert != ClientCert::Off && port.section != "api" {
-        let message = "needs tls = true: a certificate is shown in the handshake";
-        found.push(Contradiction::new(key("client_cert"), &[key("tls")], message));
+    // Behind a proxy the API can take a certificate from a header; the other ports only from PROXY v2.
+    let told = matches!(port.proxy_protocol, ProxyProtocol::V2 | ProxyProtocol::Any);
+    if !port.tls && !told && port.client_cert != ClientCert::Off && port.section != "api" {
+        let message =
+            "needs tls = true, or proxy_protocol = \"v2\" from a balancer that hands the certificate on";
+        found.push(Contradiction::new(key("client_cert"), &[key("tls"), key("proxy_protocol")], message));
     }
     found
 }

@@ -10,6 +10,12 @@ pub enum Refused {
     /// None was shown, and the port requires one.
     #[error("this port needs a client certificate")]
     Missing,
+    /// A balancer ended TLS and tells that one was shown, but not which: a name alone proves nothing.
+    #[error("the balancer saw a certificate, but does not hand it on")]
+    NotHandedOn,
+    /// A balancer hands on more than a handshake may bring.
+    #[error("the certificate or its chain is longer than is read, or of a form that is not")]
+    BadForm,
     /// It is none that anybody could be known by, or its time is over or has not come.
     #[error("the certificate {0}")]
     Unfit(#[from] Unfit),
@@ -51,6 +57,8 @@ impl Refused {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Missing => "no-certificate",
+            Self::NotHandedOn => "not-handed-on",
+            Self::BadForm => "bad-form",
             Self::Unfit(unfit) => unfit.label(),
             Self::Expired => "expired",
             Self::Unvouched(unvouched) => unvouched.label(),
@@ -89,6 +97,8 @@ mod tests {
         let deep = Unvouched::BadCa(Unfit::NoClientAuth);
         for refused in [
             Refused::Missing,
+            Refused::NotHandedOn,
+            Refused::BadForm,
             Refused::Unfit(Unfit::OtherKey),
             Refused::Unfit(Unfit::OldVersion(1)),
             Refused::Expired,

@@ -2,14 +2,14 @@
 
 use super::front::Front;
 use super::handshakes::Handshakes;
-use crate::api::{self, ApiService};
+use crate::api::{self, ApiService, Word};
 use crate::config::Config;
 use crate::confirm::{ConfirmRoom, ConfirmService};
 use crate::device::{Identity, Refused, Registry};
 use crate::meter::{MeterRoom, MeterService};
 use crate::net::admission::{PerIp, Place};
 use crate::net::proxied;
-use crate::net::proxy::{Header, Source, Versions};
+use crate::net::proxy::{ClientTls, Header, Source, Versions};
 use crate::net::replay::Replay;
 use crate::net::socket::Socket;
 use crate::ops::events::{self, Connection};
@@ -190,17 +190,30 @@ async fn attend(
     if let Err(error) = socket.set_nodelay() {
         log::debug!("{} {}: TCP_NODELAY: {error}", connection.port, connection.peer);
     }
-    let (io, _place) = match versions {
-        None => (Replay::new(Vec::new(), socket), None),
+    let (arrival, _place) = match versions {
+        None => {
+            let inside = socket.is_inside();
+            let word = if inside { Word::default() } else { door.front.word_of(connection.peer.ip()) };
+            (Arrival { io: Replay::new(Vec::new(), socket), word, client: None }, None)
+        }
         Some(versions) => {
             let read = read_header(house, socket, versions, deadline, connection).await;
             let Some((header, io)) = read else { return };
             connection.announced(header.source);
             let Ok(place) = place_of(house, door, header.source) else { return };
-            (io, place)
+            let word = door.front.word_behind(&header);
+            (Arrival { io, word, client: door.front.client_behind(header) }, place)
         }
     };
-    serve(house, door, io, deadline, connection).await;
+    serve(house, door, arrival, deadline, connection).await;
+}
+
+/// A connection, and what is known of it before TLS.
+struct Arrival {
+    io: Replay<Socket>,
+    word: Word,
+    /// The client's TLS, if the proxy ended it and tells.
+    client: Option<Box<ClientTls>>,
 }
 
 /// The place of whom a header names. The proxy itself has as many as there are: its clients without
@@ -242,7 +255,7 @@ async fn read_header(
 async fn serve(
     house: &House,
     door: &Arc<Door>,
-    io: Replay<Socket>,
+    Arrival { io, word, client }: Arrival,
     deadline: Instant,
     connection: &Connection,
 ) {
@@ -268,7 +281,15 @@ async fn serve(
     drop(offer);
     connection.established(&session);
     // On the heap and dropped: a presented chain is kilobytes.
-    let shown = Box::pin(judge(door, session.peer.take(), deadline, connection)).await;
+    let presented = match client {
+        // What the proxy itself showed is not its client's.
+        Some(client) => presented_to_the_proxy(*client),
+        None => Ok(session.peer.take()),
+    };
+    let shown = match &door.service {
+        Service::Api(service) if service.is_introduced(word) => None,
+        _ => Box::pin(judge(door, presented, deadline, connection)).await,
+    };
     let identity = match (&door.service, &shown) {
         (Service::Meter(_) | Service::Confirm(_), Some(Err(refused))) => {
             let line = reply::refuse(refused);
@@ -287,7 +308,7 @@ async fn serve(
             talk(house, stream, room, identity.as_deref(), connection, &session).await;
         }
         Service::Api(service) => {
-            let peer = api::Peer { ip: connection.peer.ip(), certificate: shown };
+            let peer = api::Peer { ip: connection.peer.ip(), certificate: shown, word };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
@@ -298,16 +319,36 @@ async fn serve(
     }
 }
 
+/// The certificate that a proxy which ended TLS hands on in its PROXY header.
+fn presented_to_the_proxy(client: ClientTls) -> Result<Option<Box<Peer>>, Refused> {
+    match client.certificate {
+        Some(der) => {
+            let peer = Peer::from_chain(vec![der.into_vec().into()]).expect("one certificate is a chain");
+            peer.examine().map_err(|_| Refused::BadForm)?;
+            Ok(Some(Box::new(peer)))
+        }
+        // A name is no certificate: neither its dates nor who signed it can be judged.
+        None if client.presented => Err(Refused::NotHandedOn),
+        None => Ok(None),
+    }
+}
+
 /// Judges what a connection showed before a byte of it is read; here alone, whatever brought it.
-async fn judge(door: &Door, peer: Option<Box<Peer>>, deadline: Instant, connection: &Connection) -> Shown {
+async fn judge(
+    door: &Door,
+    presented: Result<Option<Box<Peer>>, Refused>,
+    deadline: Instant,
+    connection: &Connection,
+) -> Shown {
     let registry = door.registry.as_ref()?;
-    let (certificate_id, judged) = match peer {
-        Some(peer) => {
+    let (certificate_id, judged) = match presented {
+        Err(refused) => ("(not handed on)".to_owned(), Err(refused)),
+        Ok(Some(peer)) => {
             let admitted = timeout_at(deadline, registry.admit(&peer, connection.peer.ip())).await;
             (peer.certificate_id, admitted.unwrap_or(Err(Refused::Busy)))
         }
-        None if door.needs_certificate => ("(none)".to_owned(), Err(Refused::Missing)),
-        None => return None,
+        Ok(None) if door.needs_certificate => ("(none)".to_owned(), Err(Refused::Missing)),
+        Ok(None) => return None,
     };
     if let Err(refused) = &judged {
         connection.certificate_refused(&certificate_id, refused);

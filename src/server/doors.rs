@@ -3,7 +3,9 @@
 use super::ServeError;
 use super::connection::{Door, Service};
 use super::front::Front;
-use crate::api::{ApiService, Ground, KeyHeader, TelemetrySink};
+use crate::api::{
+    ApiService, CertificateHeader, Certificates, Ground, Introduction, KeyHeader, TelemetrySink,
+};
 use crate::config::{self, ClientCert, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::device::Registry;
@@ -188,6 +190,17 @@ fn client_auth(client_cert: ClientCert) -> ClientAuth {
     }
 }
 
+/// What the API port believes of its proxies' headers.
+fn introduction(config: &Config, registry: &Arc<Registry>) -> Introduction {
+    let client_cert = config.api.client_cert;
+    let certificates = config.api.client_cert_header.as_ref().map(|name| Certificates {
+        header: CertificateHeader::new(name).expect("the configuration checks that it is a header's name"),
+        registry: (client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
+        required: client_cert == ClientCert::Required,
+    });
+    Introduction { certificates }
+}
+
 /// Has every door forget its sessions when the set of CAs changes, until `stop`.
 pub(super) async fn forget_sessions(doors: Vec<Arc<Door>>, registry: Arc<Registry>, stop: CancellationToken) {
     let mut changed = registry.cas_changed();
@@ -268,6 +281,7 @@ impl Rooms {
             telemetry,
             key: KeyHeader::new(&config.api.key_name, key_value)
                 .expect("the configuration checks that key_name is a header's name"),
+            introduction: introduction(config, registry),
             health: Arc::clone(health),
             metrics: Arc::clone(metrics),
             stop: stop.clone(),

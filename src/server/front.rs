@@ -1,7 +1,8 @@
-//! The front of one section's sockets: who may connect, and whether a PROXY header comes first.
+//! The front of one section's sockets: who may connect, whether a PROXY header comes first, whose word counts.
 
+use crate::api::Word;
 use crate::config::{IpNet, Port, ProxyProtocol};
-use crate::net::proxy::Versions;
+use crate::net::proxy::{ClientTls, Header, Source, Versions};
 use std::net::IpAddr;
 
 /// What `tls`, `proxy_protocol` and `trusted_proxies` of a section make of an address.
@@ -42,6 +43,34 @@ impl Front {
         }
     }
 
+    /// Which headers of HTTP count from `peer`, who connects without a PROXY header.
+    pub(super) fn word_of(&self, peer: IpAddr) -> Word {
+        let trusted = self.trusts(peer);
+        Word { on_certificates: trusted, on_addresses: trusted }
+    }
+
+    /// Which headers of HTTP count behind a trusted proxy's `header`. If TLS went through that proxy,
+    /// the client itself speaks HTTP with us, and whoever it says it is, it is not the proxy.
+    pub(super) fn word_behind(&self, header: &Header) -> Word {
+        let client_is_trusted = match header.source {
+            Source::Client(client) => self.trusts(client.ip()),
+            Source::Proxy => true,
+            Source::Unknown => false,
+        };
+        let ended = !self.tls || header.tls.as_ref().is_some_and(|client| client.ended);
+        let named = matches!(header.source, Source::Client(_));
+        Word {
+            on_certificates: ended || client_is_trusted,
+            // An address that the PROXY header told is better than what HTTP tells.
+            on_addresses: client_is_trusted || (ended && !named),
+        }
+    }
+
+    /// The client's TLS, if the proxy ended it: whatever TLS there is from the proxy to us is its own.
+    pub(super) fn client_behind(&self, header: Header) -> Option<Box<ClientTls>> {
+        header.tls.filter(|client| client.ended || !self.tls)
+    }
+
     /// Whether `peer` is in `trusted_proxies`. This machine itself is not, unless it is named.
     fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(peer))
@@ -51,6 +80,32 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_speaks_http_is_believed_only_if_he_is_a_trusted_proxy() {
+        let client = |ip: &str| Source::Client(format!("{ip}:1").parse().unwrap());
+        let (outside, proxy) = (client("203.0.113.9"), client("10.0.0.2"));
+        for (tls, source, ended, expected) in [
+            // TLS goes through the proxy: the client speaks.
+            (true, outside, false, (false, false)),
+            (true, Source::Unknown, false, (false, false)),
+            (true, proxy, false, (true, true)),
+            (true, Source::Proxy, false, (true, true)),
+            // The proxy ended it, with or without TLS from there to here.
+            (true, outside, true, (true, false)),
+            (false, outside, false, (true, false)),
+            (false, Source::Unknown, false, (true, true)),
+            (false, proxy, true, (true, true)),
+        ] {
+            let front = Front { header: HEADER, tls, trusted: vec!["10.0.0.0/8".parse().unwrap()] };
+            let details = ClientTls { ended, ..ClientTls::default() };
+            let word = front.word_behind(&Header { source, tls: Some(Box::new(details)) });
+            assert_eq!((word.on_certificates, word.on_addresses), expected, "{tls} {source:?} {ended}");
+        }
+        let front = Front { header: None, tls: true, trusted: vec!["10.0.0.0/8".parse().unwrap()] };
+        assert!(front.word_of("10.0.0.1".parse().unwrap()).on_certificates);
+        assert_eq!(front.word_of("127.0.0.1".parse().unwrap()), Word::default());
+    }
 
     const HEADER: Option<Versions> = Some(Versions::Any);
 

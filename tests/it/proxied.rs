@@ -5,6 +5,8 @@
 use crate::admin::get;
 use crate::client::{Client, ends, is_timeout, tcp};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, run_tool};
+use crate::pki::{Card, READING, TestCa, self_signed, sql};
+use m0v::store::devices::Role;
 use serde_json::Value;
 use socket2::SockRef;
 use std::io::Write as _;
@@ -66,7 +68,7 @@ fn failure(server: &Server<'_>, words: &str) -> Value {
 }
 
 /// The value of the one metric whose line holds all of this.
-fn metric(server: &Server<'_>, parts: &[&str]) -> u64 {
+pub(crate) fn metric(server: &Server<'_>, parts: &[&str]) -> u64 {
     let metrics = get(server, "/metrics");
     let mut lines = metrics.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
     let value = lines.next().and_then(|line| line.rsplit(' ').next()?.parse().ok());
@@ -324,6 +326,101 @@ fn health_checks_make_no_noise() {
     assert!(metric(&server, &["handshakes_total", "\"meter\"", "\"silent\""]) >= 4);
     assert!(get(&server, "/handshakes").ends_with("[]"), "they push out nothing worth seeing");
     client(&server, server.meter_addr(), &v1("203.0.113.9:40001")).thanked(LINE);
+}
+
+/// A TLV, to be nested in another or not.
+fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
+    [&[kind], &u16::try_from(value.len()).expect("fits").to_be_bytes()[..], value].concat()
+}
+
+/// What a balancer tells of TLS that it ended: its flags, no error, the common name, and more.
+fn ended_tls(flags: u8, more: &[u8]) -> Vec<u8> {
+    tlv(0x20, &[&[flags, 0, 0, 0, 0], &tlv(0x22, b"d1")[..], more].concat())
+}
+
+#[test]
+fn a_certificate_that_a_balancer_hands_on_is_judged_like_one_of_a_handshake() {
+    const PRESENTED: u8 = 0x07;
+    let plain = behind("v2", "").replace("[meter]", "[meter]\ntls = false\nclient_cert = \"required\"");
+    let site = Site::with(Engine::Embedded, &plain);
+    let server = site.start_with_device();
+    let (known, unknown) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d1"));
+    let own = known.list(&site, "d1", Role::Device);
+    let der = |card: &Card| pem::parse(&card.pem).expect("PEM").into_contents();
+    let answer = |tlvs: &[u8]| {
+        let mut socket = open(server.meter_addr(), &v2_for("203.0.113.9:40001", tlvs));
+        socket.write_all(format!("{READING}\n").as_bytes()).ok();
+        socket.shutdown(std::net::Shutdown::Write).ok();
+        String::from_utf8(ends(socket)).expect("text")
+    };
+    for tlvs in [
+        ended_tls(PRESENTED, &tlv(0x28, &der(&known))),
+        [ended_tls(PRESENTED, b""), tlv(0xe5, &der(&known))].concat(),
+        tlv(0xe5, &der(&known)),
+    ] {
+        assert_eq!(answer(&tlvs), "Thank you\n");
+    }
+    assert_eq!(sql(&site, "SELECT DISTINCT pub_id FROM packet"), own.to_string());
+    for (tlvs, words) in [
+        (Vec::new(), "this port needs a client certificate"),
+        (ended_tls(0x01, b""), "this port needs a client certificate"),
+        (ended_tls(PRESENTED, b""), "the balancer saw a certificate, but does not hand it on"),
+        (ended_tls(PRESENTED, &tlv(0x28, &der(&unknown))), "neither listed nor signed by a registered CA"),
+        (ended_tls(PRESENTED, &tlv(0x28, b"junk")), "!OK the certificate"),
+    ] {
+        let said = answer(&tlvs);
+        assert!(said.starts_with("!OK ") && said.contains(words), "{said:?} instead of {words:?}");
+    }
+    assert_eq!(site.packets().len(), 3);
+
+    let ca = TestCa::new("ca");
+    ca.register(&site, true);
+    let new = ca.issue(site.folder(), "d2");
+    assert_eq!(
+        answer(&ended_tls(PRESENTED, &tlv(0x28, &der(&new)))),
+        "Thank you\n",
+        "registered just in time"
+    );
+}
+
+#[test]
+fn a_certificate_in_a_header_counts_from_a_trusted_proxy_alone() {
+    let header = "[api]\ntls = false\nclient_cert_header = \"X-SSL-Client-Cert\"\n";
+    let ask = |server: &Server<'_>, values: &[&str]| {
+        let url = format!("http://{}/confo/a/b", server.api_addr());
+        let lines: Vec<String> = values.iter().map(|value| format!("x-ssl-client-cert: {value}")).collect();
+        let mut arguments = vec!["-sS", "--noproxy", "*", "--max-time", "60", "-w", " %{http_code}"];
+        lines.iter().for_each(|line| arguments.extend(["-H", line]));
+        arguments.push(&url);
+        run_tool("curl", &arguments).succeeded()
+    };
+    let encoded = |card: &Card| card.pem.replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B");
+    let site = Site::with(Engine::Embedded, &(header.to_owned() + "trusted_proxies = [\"127.0.0.1\"]"));
+    let mut server = site.start();
+    let (known, unknown) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d2"));
+    known.list(&site, "d1", Role::Device);
+    let (good, bad) = (encoded(&known), encoded(&unknown));
+    assert_eq!(ask(&server, &[]), "Not found 404");
+    assert_eq!(ask(&server, &[&good]), "Not found 404");
+    let refused = ask(&server, &[&bad]);
+    assert!(refused.ends_with(" 401") && refused.contains("neither listed nor signed"), "{refused}");
+    for junk in [&["junk"][..], &[&good, &good], &["-----BEGIN CERTIFICATE----- MIIB"]] {
+        let said = ask(&server, junk);
+        assert!(said.ends_with(" 400") && said.contains("the header x-ssl-client-cert "), "{said}");
+    }
+
+    // From anybody else it is nothing at all.
+    site.configure(&(header.to_owned() + "trusted_proxies = [\"192.0.2.1\"]"));
+    server.restart();
+    for values in [&["junk"][..], &[&bad], &[&good, &good]] {
+        assert_eq!(ask(&server, values), "Not found 404");
+    }
+    // Where one is required, only the header can bring it.
+    let required = "trusted_proxies = [\"127.0.0.1\"]\nclient_cert = \"required\"";
+    site.configure(&(header.to_owned() + required));
+    server.restart();
+    assert_eq!(ask(&server, &[&good]), "Not found 404");
+    assert!(ask(&server, &[]).ends_with(" 401"));
 }
 
 #[test]

@@ -49,7 +49,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[confirm]\ntls = false\nlisten = [\"127.0.0.1:1\"]\nclient_cert = \"required\"",
-        "4:15: [confirm] client_cert: needs tls = true: a certificate is shown in the handshake",
+        "4:15: [confirm] client_cert: needs tls = true, or proxy_protocol = \"v2\" from a balancer that hands the certificate on",
     ),
     ("[tls]\nchain = \"a\"", "2:9: [tls] chain: needs [tls] key as well"),
     ("[tls]\nkey = \"a\"", "2:7: [tls] key: needs [tls] chain as well"),
