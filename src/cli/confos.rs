@@ -1,13 +1,12 @@
 //! `m0v confo`: stored confirmations, and the end of a conflict.
 
-use super::{CliError, complain, operator, pubs, say, subs};
+use super::{CliError, complain, operator, pubs, rfc3339, say, subs};
 use crate::{
     config::Loaded,
     server,
-    store::{Kept, Micros, Resolution, Store, Unresolved},
+    store::{Kept, Resolution, Store, Unresolved},
 };
 use std::process::ExitCode;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What `m0v confo` can do.
 #[derive(Debug, clap::Subcommand)]
@@ -95,13 +94,6 @@ fn line(kept: &Kept) -> String {
         line += " CONFLICT";
     }
     line
-}
-
-/// UTC to the second, as the log writes it.
-fn rfc3339(time: Micros) -> String {
-    let seconds = time.div_euclid(1_000_000);
-    let formatted = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|it| it.format(&Rfc3339).ok());
-    formatted.unwrap_or_else(|| seconds.to_string())
 }
 
 #[cfg(test)]

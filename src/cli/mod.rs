@@ -1,32 +1,46 @@
 //! One file per subcommand; here is what they share: the words of the command line, exit codes,
 //! and the two ways of saying something.
 
+mod audit;
+mod cas;
+mod certs;
 mod chain;
 mod check;
 mod confos;
+mod devices;
+mod find;
+mod handover;
 mod hello;
+mod keys;
 mod pubs;
 mod serve;
 mod subs;
 
 use crate::{
     config::{Config, Environment, Loaded},
+    device::issue::Issuing,
     ops::logs::LogError,
-    server::ServeError,
-    store::StoreError,
+    server::{self, ServeError},
+    store::{Micros, Store, StoreError, devices::Devices},
 };
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
     fmt::Display,
-    io::{self, Write},
-    path::PathBuf,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Exit codes of `sysexits.h`; 1 is everything else.
 const EX_USAGE: u8 = 64;
 const EX_CONFIG: u8 = 78;
+
+/// Files that are named on the command line hold one certificate or request; more is never read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Stores what meters send, and thanks them once it is stored.
 #[derive(Debug, Parser)]
@@ -62,6 +76,20 @@ enum Command {
     /// Show confirmations, and end conflicts between users
     #[command(subcommand)]
     Confo(confos::Command),
+    /// Make and register the CAs that vouch for devices
+    #[command(subcommand)]
+    Ca(cas::Command),
+    /// Issue, list and revoke certificates of devices
+    #[command(subcommand)]
+    Cert(certs::Command),
+    /// Show, approve, link and revoke devices that are known by certificates
+    #[command(subcommand)]
+    Device(devices::Command),
+    /// Make and retire keys of the HTTPS API
+    #[command(subcommand)]
+    Key(keys::Command),
+    /// Show who did what, and when
+    Audit(audit::Args),
 }
 
 /// Why a command failed; said once, on stderr, by [`run`].
@@ -79,6 +107,17 @@ enum CliError {
     /// The operating system grants no threads or no event queue.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
+    /// A file that was named.
+    #[error("{path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No key can be made.
+    #[error("the operating system grants no randomness")]
+    Randomness,
     /// Nobody takes what is said on stdout.
     #[error("cannot write to stdout: {0}")]
     Output(#[source] io::Error),
@@ -98,7 +137,16 @@ pub fn run(
     let done = match &command {
         Command::Hello(args) => Some(hello::run(args)),
         Command::Chain(args) => Some(chain::run(args)),
-        Command::Serve | Command::Check(_) | Command::Pub(_) | Command::Sub(_) | Command::Confo(_) => None,
+        Command::Serve
+        | Command::Check(_)
+        | Command::Pub(_)
+        | Command::Sub(_)
+        | Command::Confo(_)
+        | Command::Ca(_)
+        | Command::Cert(_)
+        | Command::Device(_)
+        | Command::Key(_)
+        | Command::Audit(_) => None,
     };
     if let Some(done) = done {
         return done.unwrap_or_else(|error| failed(&error));
@@ -133,13 +181,61 @@ fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
             Command::Chain(args) => chain::run(&args),
             Command::Sub(command) => subs::run(command, loaded).await,
             Command::Confo(command) => confos::run(command, loaded).await,
+            Command::Ca(command) => cas::run(command, loaded).await,
+            Command::Cert(command) => certs::run(command, loaded).await,
+            Command::Device(command) => devices::run(command, loaded).await,
+            Command::Key(command) => keys::run(command, loaded).await,
+            Command::Audit(args) => audit::run(args, loaded).await,
         }
     })
 }
 
 /// Who gives the command, for `audit`.
 fn operator() -> String {
-    whoami::username().unwrap_or_else(|_| "unknown".to_owned())
+    let user = whoami::username().unwrap_or_else(|_| "unknown".to_owned());
+    let host = hostname::get().ok().and_then(|name| name.into_string().ok());
+    format!("cli {user}@{}", host.as_deref().unwrap_or("unknown"))
+}
+
+/// The store, ready, and what issues certificates beside it.
+struct Stores {
+    store: Arc<dyn Store>,
+    data_dir: PathBuf,
+    issuer: Option<PathBuf>,
+}
+
+impl Stores {
+    async fn open(config: &Config) -> Result<Self, CliError> {
+        let store = server::open_store(config).await?;
+        store.prepare().await?;
+        Ok(Self { store, data_dir: config.data_dir.clone(), issuer: config.api.issuer_ca.clone() })
+    }
+
+    fn issuing(&self) -> Issuing {
+        let store: Arc<dyn Devices> = self.store.clone();
+        Issuing::new(store, &self.data_dir, self.issuer.clone())
+    }
+}
+
+/// The whole of a small text file.
+fn read_text(path: &Path) -> Result<String, CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let mut text = String::new();
+    File::open(path).map_err(failed)?.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Says why a command did nothing.
+fn refuse(command: &str, why: impl Display) -> Result<ExitCode, CliError> {
+    complain(format_args!("m0v {command}: {why}"));
+    Ok(ExitCode::FAILURE)
+}
+
+/// UTC to the second, as the log writes it.
+fn rfc3339(time: Micros) -> String {
+    let seconds = time.div_euclid(1_000_000);
+    let formatted = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|it| it.format(&Rfc3339).ok());
+    formatted.unwrap_or_else(|| seconds.to_string())
 }
 
 /// Prints help and version on stdout, and wrong usage on stderr.
@@ -165,7 +261,7 @@ fn complain(line: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, check, confos, pubs, subs};
+    use super::{Cli, Command, cas, certs, check, confos, devices, pubs, subs};
     use clap::{CommandFactory, Parser, error::ErrorKind};
 
     fn parse(line: &str) -> Result<Cli, ErrorKind> {
@@ -238,6 +334,32 @@ mod tests {
     }
 
     #[test]
+    fn reads_cas_certificates_and_devices() {
+        let Some(Command::Ca(cas::Command::Add(add))) = parse("m0v ca add a.pem --pending").unwrap().command
+        else {
+            panic!("no ca add")
+        };
+        assert!(add.pending && add.file.as_os_str() == "a.pem");
+        let Some(Command::Cert(certs::Command::Add(add))) =
+            parse("m0v cert add a.pem --device d --role service").unwrap().command
+        else {
+            panic!("no cert add")
+        };
+        assert_eq!((add.device.as_deref(), add.role), (Some("d"), certs::RoleWord::Service));
+        let line = "m0v cert issue d --csr a.csr --out here";
+        let Some(Command::Cert(certs::Command::Issue(issue))) = parse(line).unwrap().command else {
+            panic!("no cert issue")
+        };
+        assert!(issue.csr.is_some() && issue.out.is_some() && issue.model.is_none());
+        let Some(Command::Device(devices::Command::Link { device, pub_id })) =
+            parse("m0v device link d 7").unwrap().command
+        else {
+            panic!("no device link")
+        };
+        assert_eq!((device.as_str(), pub_id), ("d", 7));
+    }
+
+    #[test]
     fn refuses_what_it_cannot_mean() {
         for (line, kind) in [
             ("m0v sevre", ErrorKind::InvalidSubcommand),
@@ -252,6 +374,10 @@ mod tests {
             ("m0v sub add nobody", ErrorKind::ValueValidation),
             ("m0v confo resolve 5", ErrorKind::MissingRequiredArgument),
             ("m0v confo resolve x --owner a@b.c", ErrorKind::ValueValidation),
+            ("m0v ca", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("m0v cert add a.pem --role king", ErrorKind::InvalidValue),
+            ("m0v device link d 0", ErrorKind::ValueValidation),
+            ("m0v audit --limit 0", ErrorKind::ValueValidation),
             ("m0v --version", ErrorKind::DisplayVersion),
             ("m0v --help", ErrorKind::DisplayHelp),
         ] {

@@ -12,12 +12,10 @@ impl Config {
     pub fn not_built_yet(&self) -> Vec<String> {
         let mut asked = Vec::new();
         if !self.api.listen.is_empty() {
-            let Api { onboarding_token, broker_token, issuer_ca, .. } = &self.api;
-            for (key, is_set) in [
-                ("onboarding_token", onboarding_token.is_some()),
-                ("broker_token", broker_token.is_some()),
-                ("issuer_ca", issuer_ca.is_some()),
-            ] {
+            let Api { onboarding_token, broker_token, .. } = &self.api;
+            for (key, is_set) in
+                [("onboarding_token", onboarding_token.is_some()), ("broker_token", broker_token.is_some())]
+            {
                 if is_set {
                     asked.push(format!("[api] {key}: the routes that need it are"));
                 }

@@ -42,6 +42,7 @@ pub use failure::{Alert, Failure};
 pub use keys::Keys;
 pub use local::{LocalFiles, ensure_local};
 pub use modern::ModernStream;
+pub(crate) use peer::hex;
 pub use peer::{Peer, certificate_id};
 pub use roots::{Roots, root_file};
 pub use stream::{Session, Stack, Stream};

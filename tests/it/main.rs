@@ -18,6 +18,7 @@ mod acme_refusals;
 mod admin;
 mod api;
 mod api_telemetry;
+mod authority;
 mod balancers;
 mod certificates;
 mod commands;

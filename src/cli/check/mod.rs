@@ -4,6 +4,7 @@
 
 mod acme;
 mod database;
+mod identity;
 mod ports;
 mod proxies;
 mod spool;
@@ -26,7 +27,7 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`, `open`, `ca`, `devices`.
     what: &'static str,
     text: String,
 }
@@ -97,5 +98,6 @@ async fn surroundings(config: &Config) -> Vec<Finding> {
     findings.extend(acme::check(config).await);
     findings.extend(ports::check(config));
     findings.extend(proxies::check(config));
+    findings.extend(identity::check(config).await);
     findings
 }

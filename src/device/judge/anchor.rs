@@ -4,7 +4,7 @@ use super::{
     Unfit,
     key::check_key,
     leaf::version,
-    read::{self, Dates},
+    read::{self, Dates, contents},
 };
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use x509_parser::certificate::X509Certificate;
@@ -78,6 +78,12 @@ impl Anchor {
     /// [`Unfit::NotYetValid`] or [`Unfit::Expired`].
     pub fn judge_dates(&self, now: i64) -> Result<(), Unfit> {
         self.dates.judge(now)
+    }
+
+    /// Whether this key (DER of a `SubjectPublicKeyInfo`) is its own.
+    #[must_use]
+    pub fn has_key(&self, spki: &[u8]) -> bool {
+        contents(spki) == &*self.trust.subject_public_key_info
     }
 
     /// CA certificates allowed below it.

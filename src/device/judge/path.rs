@@ -2,7 +2,11 @@
 //! and what webpki leaves to its caller: the CA's own dates and path length, `keyUsage` of CAs,
 //! and revoked CAs in the middle.
 
-use super::{Anchor, Anchors, Unfit, leaf::version, read};
+use super::{
+    Anchor, Anchors, Unfit,
+    leaf::version,
+    read::{self, contents},
+};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::{cell::Cell, ptr, time::Duration};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error, KeyUsage, VerifiedPath};
@@ -143,15 +147,6 @@ fn relevant<'a>(
         }
     }
     Ok((between, names))
-}
-
-/// What is inside a DER sequence: webpki keeps names so.
-fn contents(sequence: &[u8]) -> &[u8] {
-    let header = match sequence.get(1) {
-        Some(length @ 0x80..) => 2 + usize::from(length & 0x7f),
-        _ => 2,
-    };
-    sequence.get(header..).unwrap_or_default()
 }
 
 struct Search<'a, 's> {

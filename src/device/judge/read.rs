@@ -94,3 +94,12 @@ fn extension<'a, 'c>(
     let found = certificate.get_extension_unique(oid).map_err(|_| broken)?;
     Ok(found.map(|extension| extension.parsed_extension()))
 }
+
+/// What is inside a DER sequence: webpki keeps names so.
+pub(super) fn contents(sequence: &[u8]) -> &[u8] {
+    let header = match sequence.get(1) {
+        Some(length @ 0x80..) => 2 + usize::from(length & 0x7f),
+        _ => 2,
+    };
+    sequence.get(header..).unwrap_or_default()
+}
