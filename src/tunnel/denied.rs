@@ -25,7 +25,7 @@ pub enum Denied {
     /// No HTTP.
     #[error("the request cannot be read: {0}")]
     Malformed(httparse::Error),
-    /// Over [`MAX_HEAD`], or too many fields.
+    /// Over `MAX_HEAD`, or too many fields.
     #[error("the head of the request is over {MAX_HEAD} bytes or {MAX_FIELDS} fields")]
     TooLong,
     /// The head did not come in time.
