@@ -18,7 +18,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -311,15 +311,4 @@ fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), AuthorityError> {
 
 fn sync(folder: &Path) -> Result<(), AuthorityError> {
     File::open(folder).and_then(|it| it.sync_all()).map_err(AuthorityError::io(folder, "written"))
-}
-
-/// Removes the folder of a CA that nobody has heard of.
-pub(super) fn discard(parent: &Path, ca_id: &str) {
-    let folder = parent.join(ca_id);
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            log::warn!("{}: cannot be removed, and is of no use: {error}", folder.display());
-        }
-        _ => {}
-    }
 }

@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
@@ -52,7 +52,7 @@ pub struct Issuing {
     /// `[api] issuer_ca`; without one, `issuer` in `folder`, made at first use.
     issuer: Option<PathBuf>,
     /// Half of the cores: meters need the others.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// What is to be issued.
@@ -155,7 +155,12 @@ impl Issuing {
     #[must_use]
     pub fn new(store: Arc<dyn Devices>, data_dir: &Path, issuer: Option<PathBuf>) -> Self {
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { store, folder: data_dir.join("ca"), issuer, turns: Semaphore::new(cores.div_ceil(2)) }
+        Self {
+            store,
+            folder: data_dir.join("ca"),
+            issuer,
+            turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
+        }
     }
 
     /// Where the issuer is.
@@ -176,6 +181,7 @@ impl Issuing {
         let (parent, configured) = (self.folder.clone(), self.issuer.clone());
         let (device_id, created_at) = (wanted.device_id.to_owned(), now());
         let made = spawn_blocking(move || {
+            let _turn = turn;
             let authority = match &configured {
                 Some(folder) => Authority::open(folder),
                 None => Authority::open_or_make(&parent, ISSUER, created_at),
@@ -184,7 +190,6 @@ impl Issuing {
             certify(&authority, &folder, &device_id, request, created_at)
         });
         let made = made.await.map_err(|_| IssueError::ShuttingDown)??;
-        drop(turn);
         self.register_issuer(&made).await?;
         let enrolment = Enrolment {
             device_id: wanted.device_id.to_owned(),
@@ -205,25 +210,27 @@ impl Issuing {
     /// name of its folder.
     ///
     /// # Errors
-    /// There is no CA then.
+    /// No CA is registered, or (the database's answer was lost) perhaps one whose id nobody was told.
+    /// A folder that was made stays: a key is never thrown away.
     pub async fn register_ca(&self, subject: Subject, who: &str) -> Result<String, IssueError> {
         let subject = subject.checked()?;
+        // No folders are made for a database that is away.
+        self.store.list_cas().await?;
         let turn = self.turn().await?;
         let parent = self.folder.clone();
-        let made = spawn_blocking(move || Authority::make(&parent, &subject, now()));
+        let made = spawn_blocking(move || {
+            let _turn = turn;
+            Authority::make(&parent, &subject, now())
+        });
         let authority = made.await.map_err(|_| IssueError::ShuttingDown)??;
-        drop(turn);
         let row = row(authority.anchor(), authority.pem(), true);
-        let added = self.store.add_ca(&row, who).await;
-        if added.is_err() {
-            let (parent, ca_id) = (self.folder.clone(), row.ca_id.clone());
-            spawn_blocking(move || authority::discard(&parent, &ca_id)).await.ok();
-        }
-        added?.map(|ca| ca.ca_id).or_else(|there| Ok(there.ca_id))
+        let (Ok(ca) | Err(ca)) = self.store.add_ca(&row, who).await?;
+        Ok(ca.ca_id)
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, IssueError> {
-        match timeout(TURN_TIMEOUT, self.turns.acquire()).await {
+    /// To be held by the thread that works, not by a caller who may leave.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, IssueError> {
+        match timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(IssueError::Busy),
         }
