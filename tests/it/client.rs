@@ -140,7 +140,11 @@ impl Client {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            self.stream.conn.read_tls(&mut self.stream.sock)?;
+            match self.stream.conn.read_tls(&mut self.stream.sock) {
+                // A process that was stopped and goes on (SIGCONT) finds its timed reads cut off: signal(7).
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
             self.stream.conn.process_new_packets().map_err(io::Error::other)?;
         }
     }
