@@ -66,7 +66,8 @@ impl TelemetrySink {
     #[must_use]
     pub fn start(store: Arc<dyn Store>, options: TelemetryOptions, tasks: &mut JoinSet<()>) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { store, options, queue, unsettled: Vec::new(), next: None };
+        let writer =
+            Writer { store, options, queue, unsettled: Vec::new(), has_read_marks: false, next: None };
         tasks.spawn(writer.run());
         Self(sender)
     }
@@ -88,18 +89,14 @@ struct Writer {
     queue: mpsc::Receiver<Waiting>,
     /// Numbers of which it is not known whether they were committed. Nothing is written meanwhile.
     unsettled: Vec<Ticket>,
+    /// The batches that an earlier process left marked are among `unsettled`.
+    has_read_marks: bool,
     /// The number after the last, if it is known.
     next: Option<Ticket>,
 }
 
 impl Writer {
     async fn run(mut self) {
-        if let Some(spool) = &self.options.spool {
-            match spool.unsettled_telemetry().await {
-                Ok(tickets) => self.unsettled = tickets,
-                Err(error) => events::spool_failed(&self.options.metrics, &error),
-            }
-        }
         self.tell();
         while let Some(first) = self.next().await {
             let mut bytes = first.row.body.len();
@@ -238,6 +235,11 @@ impl Writer {
 
     /// Learns what became of every number that is in doubt.
     async fn settle(&mut self) -> Result<(), StoreError> {
+        if let (Some(spool), false) = (&self.options.spool, self.has_read_marks) {
+            // Until they are read nothing may be written: the next number would hide their fate.
+            self.unsettled.extend(spool.unsettled_telemetry().await?);
+            self.has_read_marks = true;
+        }
         while let Some(ticket) = self.unsettled.last().copied() {
             self.next = None;
             let settled = self.store.settle_telemetry(self.options.node, ticket);
