@@ -1,5 +1,5 @@
-//! The pure rooms, compiled alone: a fuzzer with sanitizers is built in seconds, and a
-//! room that begins to import what it must not does not build here.
+//! The pure rooms, compiled alone: a room that begins to import what it must not does not build here.
+//! The judge of certificates brings aws-lc along, whose first build takes minutes.
 //!
 //! `scripts/fuzz` runs every target on stable Rust; with nightly, `cargo fuzz run NAME` adds sanitizers.
 
