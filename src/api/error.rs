@@ -22,7 +22,6 @@ const RETRY_HELD: u64 = 5;
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"m0v\"");
 
 /// Why a request is not served; rendered by `into_response`.
-#[expect(dead_code, reason = "the routes with bodies come next")]
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// A part of the path or of the query string is not percent-encoded UTF-8.
@@ -55,6 +54,12 @@ pub(super) enum ApiError {
     /// The certificate of the connection is not accepted.
     #[error("{0}")]
     Certificate(device::Refused),
+    /// What was sent cannot be used; says so by name.
+    #[error("{0}")]
+    Invalid(String),
+    /// Our own CA fails; the operator's log has the reason.
+    #[error("the issuer of certificates does not work; the server's log says why")]
+    CannotIssue,
     /// Nothing says who asks.
     #[error("who asks? Send an API key in the header {0}, or connect with a client certificate")]
     NoCredentials(HeaderName),
@@ -111,8 +116,10 @@ impl ApiError {
             | Self::Body(_)
             | Self::Broken
             | Self::Late
+            | Self::Invalid(_)
             | Self::CertificateHeader(..)
             | Self::Parameter(..) => StatusCode::BAD_REQUEST,
+            Self::CannotIssue => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Certificate(_) | Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => {
                 StatusCode::UNAUTHORIZED
             }

@@ -214,7 +214,6 @@ impl Gate {
 
 impl Caller {
     /// What the audit says of who did something.
-    #[expect(dead_code, reason = "the routes that change something note it")]
     pub(super) fn who(&self) -> String {
         match self {
             Self::Key { name } => format!("api key {name}"),

@@ -7,6 +7,7 @@
 //! Whether a device confirmed is `confirm`'s to say: both ports ask one `confirm::Lookup`.
 
 mod body;
+mod certificates;
 mod confo;
 mod error;
 mod forwarded;
@@ -28,6 +29,8 @@ pub use serve::{Bounds, Peer, Tasks, serve};
 pub use telemetry::{TelemetryOptions, TelemetrySink};
 
 use crate::confirm::Lookup;
+use crate::device::Registry;
+use crate::device::issue::Issuing;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
@@ -52,6 +55,10 @@ pub struct Ground {
     pub lookup: Arc<Lookup>,
     /// Everything else that is kept.
     pub store: Arc<dyn Store>,
+    /// Who devices are.
+    pub registry: Arc<Registry>,
+    /// Makes certificates.
+    pub issuing: Arc<Issuing>,
     /// Makes telemetry durable.
     pub telemetry: TelemetrySink,
     /// The header of the API key.
@@ -87,14 +94,20 @@ impl ApiService {
 /// extensions. A family whose requests have bodies lends them, so that what is left of one is
 /// dropped; the others, and what no route is for, drop them before they look.
 fn router(ground: Ground) -> Router {
-    let Ground { lookup, store, telemetry, key, health, metrics, stop, introduction: _ } = ground;
-    let gate = Arc::new(gate::Gate::new(key, store, health, metrics));
+    let Ground { lookup, store, registry, issuing, telemetry, key, health, metrics, stop, introduction: _ } =
+        ground;
+    let gate = gate::Gate::new(key, Arc::clone(&store), Arc::clone(&health), Arc::clone(&metrics));
+    let gate = Arc::new(gate);
+    let certificates =
+        certificates::Certificates { gate: Arc::clone(&gate), store, registry, issuing, health, metrics };
     let discard = || middleware::from_fn(body::discard);
     let lend = || middleware::from_fn(body::lend);
     let telemetry = telemetry::Telemetry { gate: Arc::clone(&gate), sink: telemetry };
     Router::new()
         .merge(openapi::routes(gate.header()).layer(discard()))
         .merge(confo::routes(confo::Confo { lookup, stop }).layer(discard()))
+        .merge(certificates::routes(certificates.clone()).layer(lend()))
+        .merge(certificates::greeting(certificates).layer(discard()))
         .merge(telemetry::routes(telemetry).layer(lend()))
         .fallback(error::unknown_path.layer(discard()))
         .method_not_allowed_fallback(error::wrong_method.layer(discard()))

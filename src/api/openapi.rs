@@ -1,6 +1,6 @@
 //! `GET /openapi.json`: the description of the port, made from the code that serves it.
 
-use super::{confo, confo::Found, error::ErrorBody, telemetry};
+use super::{certificates, confo, confo::Found, error::ErrorBody, telemetry};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -21,15 +21,34 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
     paths(
         confo::show,
         confo::show_hash,
+        certificates::issue,
+        certificates::sync,
+        certificates::register_ca,
+        certificates::greet,
         telemetry::of_device,
         telemetry::of_caller,
         telemetry::forward,
         telemetry::forward_status,
         show
     ),
-    components(schemas(ErrorBody, Found, telemetry::Forwarded, telemetry::Success)),
+    components(schemas(
+        ErrorBody,
+        Found,
+        certificates::CertificateWanted,
+        certificates::IssuedCertificate,
+        certificates::KeyPair,
+        certificates::CertificateToList,
+        certificates::Pem,
+        certificates::CaWanted,
+        certificates::CsrSubjects,
+        certificates::RegisteredCa,
+        certificates::Greeting,
+        telemetry::Forwarded,
+        telemetry::Success
+    )),
     tags(
         (name = "confirmations", description = "Has a device confirmed that it was provisioned?"),
+        (name = "certificates", description = "Who a device is"),
         (name = "telemetry", description = "Reports of devices, durable before they are answered"),
         (name = "description")
     )

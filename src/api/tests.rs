@@ -5,7 +5,8 @@ use super::{
     description, serve,
 };
 use crate::confirm::Lookup;
-use crate::device::{Identity, Refused};
+use crate::device::issue::Issuing;
+use crate::device::{Identity, Refused, Registry};
 use crate::ops::{health::Health, metrics::Metrics};
 use crate::protocol::confo::Answer;
 use crate::session::{End, Tally};
@@ -56,6 +57,8 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     tasks.detach_all();
     let service = Arc::new(ApiService::new(Ground {
         lookup: Arc::new(lookup),
+        registry: Arc::new(Registry::new(store.clone(), Arc::clone(&health), Arc::clone(&metrics))),
+        issuing: Arc::new(Issuing::new(store.clone(), folder.path(), None)),
         telemetry,
         store,
         key: KeyHeader::new("api-key-name", None).unwrap(),

@@ -7,6 +7,7 @@ use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
 use crate::device::Refused;
+use crate::device::issue::IssueError;
 use crate::net::accept::AcceptError;
 use crate::net::authority::Authority;
 use crate::net::proxied::NoHeader;
@@ -461,6 +462,15 @@ pub fn request_answered(metrics: &Metrics, status: StatusCode) {
 pub fn wrong_api_key(metrics: &Metrics) {
     metrics.wrong_api_keys.inc();
     log::debug!(target: room("api"), "a wrong API key");
+}
+
+/// A certificate was asked for, and our CA cannot issue it.
+pub fn cannot_issue(metrics: &Metrics, error: &IssueError) {
+    if metrics.once_a_minute("cannot issue") {
+        log::error!(target: room("api"), "cannot issue certificates: {error}");
+    } else {
+        log::debug!(target: room("api"), "cannot issue certificates: {error}");
+    }
 }
 
 /// A confirmation is stored; a conflict is the operator's to resolve.

@@ -9,12 +9,13 @@ use crate::api::{
 use crate::config::{self, ClientCert, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
 use crate::device::Registry;
+use crate::device::issue::Issuing;
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
-use crate::store::{Store, Ticket};
+use crate::store::{Devices, Store, Ticket};
 use crate::tls::{self, Acceptor, AcceptorOptions, ClientAuth, Keys, PeerCheck};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -278,6 +279,12 @@ impl Rooms {
         let api = ApiService::new(Ground {
             lookup,
             store: Arc::clone(store),
+            registry: Arc::clone(registry),
+            issuing: Arc::new(Issuing::new(
+                Arc::clone(store) as Arc<dyn Devices>,
+                &config.data_dir,
+                config.api.issuer_ca.clone(),
+            )),
             telemetry,
             key: KeyHeader::new(&config.api.key_name, key_value)
                 .expect("the configuration checks that key_name is a header's name"),

@@ -141,7 +141,6 @@ fn an_unknown_path_or_method_is_refused_in_the_one_shape() {
     let server = site.start();
     for version in VERSIONS {
         for path in [
-            "/",
             "/confo",
             "/confo/",
             "/confo/a",
@@ -199,13 +198,17 @@ fn the_description_is_served() {
         assert_eq!(
             paths,
             [
+                "/",
                 "/api/confo/{deviceName}/{ssid}",
+                "/caRegister",
                 "/confo/{deviceName}/{ssid}",
+                "/devicecert",
                 "/devicetelemetry",
                 "/devicetelemetry/{deviceId}",
                 "/forwardstatus",
                 "/forwardtelemetry",
-                "/openapi.json"
+                "/openapi.json",
+                "/syncdevicecert"
             ],
             "every route of the router, and no other"
         );

@@ -86,18 +86,6 @@ impl Site {
         }
     }
 
-    /// Runs a statement as another program would.
-    pub(crate) fn execute(&self, sql: &str) {
-        match self.database() {
-            None => {
-                let store = Connection::open(self.sqlite_file()).expect("opens m0v.sqlite");
-                store.busy_timeout(Duration::from_secs(30)).expect("sets the busy timeout");
-                store.execute(sql, []).expect("the columns are as agreed");
-            }
-            Some(database) => drop(read_postgres(database.url(), sql, |_| ())),
-        }
-    }
-
     /// All packets, in the order of their ids.
     pub(crate) fn packets(&self) -> Vec<PacketRow> {
         match self.database() {

@@ -24,6 +24,6 @@ pub(crate) async fn adds_and_retires_keys(bench: &dyn Bench) {
     assert_eq!(keys, [broker, retired], "as another process sees it");
     assert_eq!(
         bench.sql("SELECT who, what, subject FROM audit ORDER BY id"),
-        "root|key new|office\nroot|key new|broker\nroot|key retire|office"
+        "root|key add|office\nroot|key add|broker\nroot|key retire|office"
     );
 }

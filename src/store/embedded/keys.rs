@@ -47,7 +47,7 @@ fn add(connection: &mut Connection, key: ApiKey, who: &str) -> Result<Result<Api
     transaction
         .prepare_cached("INSERT INTO api_key (name, key_hash, created_at) VALUES (?1, ?2, ?3)")?
         .execute(params![key.name, key.key_hash, key.created_at])?;
-    audit(&transaction, who, "key new", &key.name)?;
+    audit(&transaction, who, "key add", &key.name)?;
     transaction.commit()?;
     Ok(Ok(key))
 }

@@ -58,7 +58,7 @@ async fn add(
     );
     if let Some(row) = transaction.query_opt(&statement, &[&name, &key_hash]).await? {
         let added = from_row(&row)?;
-        audit(transaction.client(), who, "key new", name).await?;
+        audit(transaction.client(), who, "key add", name).await?;
         transaction.commit().await?;
         return Ok(Ok(added));
     }
