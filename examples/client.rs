@@ -2,7 +2,10 @@
 //!
 //! `cargo run --release --example client` tells the whole story: a device confirms that it was provisioned,
 //! the app asks for it and learns its id, the device sends readings, and each must be answered `Thank you`.
-//! The exit code is 0 only if all of it went as it should.
+//! With `--tunnel` all of it goes through m0v's CONNECT proxy, as from behind a site gateway. The exit code is 0 only if all of it went as it should.
+
+#[path = "client/tunnel.rs"]
+mod tunnel;
 
 use clap::{Args, Parser, Subcommand};
 use rustls::{
@@ -19,6 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tunnel::{Tunnel, Wire};
 
 /// Longest wait for the server to take a connection, a line, or to answer one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +44,9 @@ struct Options {
     /// PEM file with the CA (or root) that the server's certificate must come from
     #[arg(long, value_name = "FILE", default_value = "m0v-data/tls/ca.pem", global = true)]
     ca: PathBuf,
+    /// Go through the tunnel that listens at HOST:PORT; --cert and --key are the gateway's, shown there
+    #[arg(long, value_name = "HOST:PORT", requires = "cert", global = true)]
+    tunnel: Option<String>,
     /// PEM file with a client certificate and its chain
     #[arg(long, value_name = "FILE", requires = "key", global = true)]
     cert: Option<PathBuf>,
@@ -251,6 +258,7 @@ struct Server {
     confirm_port: u16,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    tunnel: Option<Tunnel>,
 }
 
 impl Server {
@@ -262,19 +270,18 @@ impl Server {
         for root in certificates(&options.ca, CA_ADVICE)? {
             roots.add(root).map_err(|e| Fault::Setup(format!("{}: {e}", options.ca.display())))?;
         }
-        let tls = ClientConfig::builder().with_root_certificates(roots);
-        let tls = match (&options.cert, &options.key) {
-            (Some(cert), Some(key)) => {
-                let chain = certificates(cert, "")?;
-                let private = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|e| Fault::Setup(format!("{}: no private key: {e}", key.display())))?;
-                tls.with_client_auth_cert(chain, private)
-                    .map_err(|e| Fault::Setup(format!("{} and its key: {e}", cert.display())))?
-            }
-            _ => tls.with_no_client_auth(),
+        let anonymous = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        let known = match (&options.cert, &options.key) {
+            (Some(cert), Some(key)) => Some(with_certificate(roots, cert, key)?),
+            _ => None,
+        };
+        // Whose certificate it is: the gateway's in front of the device's own TLS, else the device's.
+        let (tls, tunnel) = match (&options.tunnel, known) {
+            (Some(place), Some(known)) => (anonymous, Some(Tunnel::new(place, known)?)),
+            (_, known) => (known.unwrap_or(anonymous), None),
         };
         let (meter_port, confirm_port) = (options.meter_port, options.confirm_port);
-        Ok(Self { host, meter_port, confirm_port, name, tls: Arc::new(tls) })
+        Ok(Self { host, meter_port, confirm_port, name, tls: Arc::new(tls), tunnel })
     }
 
     fn connect(&self, port: u16) -> Result<Connection, Fault> {
@@ -283,18 +290,46 @@ impl Server {
         } else {
             format!("{}:{port}", self.host)
         };
-        let mut socket = open(&self.host, port, &place)?;
-        let broken = |e| Fault::Connection { place: place.clone(), cause: e };
-        let timed = socket.set_read_timeout(Some(PATIENCE));
-        timed.and_then(|()| socket.set_write_timeout(Some(PATIENCE))).map_err(broken)?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.tls), self.name.clone())
-            .map_err(|e| Fault::Setup(e.to_string()))?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut socket).map_err(|e| Fault::handshake(&place, e))?;
-        }
-        let stream = BufReader::new(StreamOwned::new(connection, socket));
+        let mut wire: Box<dyn Wire> = match &self.tunnel {
+            Some(tunnel) => tunnel.connect(&place)?,
+            None => Box::new(dial(&self.host, port, &place)?),
+        };
+        let connection = shake_hands(&self.tls, &self.name, &mut wire, &place)?;
+        let stream = BufReader::new(StreamOwned::new(connection, wire));
         Ok(Connection { stream, port, place })
     }
+}
+
+fn with_certificate(roots: RootCertStore, cert: &Path, key: &Path) -> Result<ClientConfig, Fault> {
+    let chain = certificates(cert, "")?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|e| Fault::Setup(format!("{}: no private key: {e}", key.display())))?;
+    let tls = ClientConfig::builder().with_root_certificates(roots);
+    tls.with_client_auth_cert(chain, private)
+        .map_err(|e| Fault::Setup(format!("{} and its key: {e}", cert.display())))
+}
+
+fn shake_hands(
+    tls: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+    wire: &mut impl Wire,
+    place: &str,
+) -> Result<ClientConnection, Fault> {
+    let connection = ClientConnection::new(Arc::clone(tls), name.clone());
+    let mut connection = connection.map_err(|e| Fault::Setup(e.to_string()))?;
+    while connection.is_handshaking() {
+        connection.complete_io(wire).map_err(|e| Fault::handshake(place, e))?;
+    }
+    Ok(connection)
+}
+
+/// A TCP connection whose reads and writes end in time.
+fn dial(host: &str, port: u16, place: &str) -> Result<TcpStream, Fault> {
+    let socket = open(host, port, place)?;
+    let timed = socket.set_read_timeout(Some(PATIENCE));
+    let timed = timed.and_then(|()| socket.set_write_timeout(Some(PATIENCE)));
+    timed.map_err(|cause| Fault::Connection { place: place.to_owned(), cause })?;
+    Ok(socket)
 }
 
 /// Tries every address of the host.
@@ -316,7 +351,7 @@ fn open(host: &str, port: u16, place: &str) -> Result<TcpStream, Fault> {
 
 /// An established TLS connection to one port.
 struct Connection {
-    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+    stream: BufReader<StreamOwned<ClientConnection, Box<dyn Wire>>>,
     port: u16,
     place: String,
 }

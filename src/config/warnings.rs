@@ -21,9 +21,6 @@ impl Config {
                 }
             }
         }
-        if !self.tunnel.listen.is_empty() {
-            asked.push("[tunnel]: the CONNECT proxy is".to_owned());
-        }
         asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
     }
 
@@ -45,6 +42,9 @@ impl Config {
                 let what = "anybody can claim to be a proxy, and any address";
                 found.push(format!("[{}] trusted_proxies: {what}", port.section));
             }
+        }
+        if !self.tunnel.listen.is_empty() && self.tunnel.allow.is_empty() {
+            found.push("[tunnel] allow is empty: gateways can connect, and reach nothing".to_owned());
         }
         match self.tls.compat {
             Compat::Strict | Compat::Cc3220 => {}

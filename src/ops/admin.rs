@@ -3,6 +3,7 @@
 use super::handshakes::Failed;
 use super::health::Health;
 use super::metrics::Metrics;
+use super::tunnels::Count;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 pub struct Admin {
     /// Behind `/readyz`.
     pub health: Arc<Health>,
-    /// Behind `/metrics` and `/handshakes`.
+    /// Behind `/metrics`, `/handshakes` and `/tunnels`.
     pub metrics: Arc<Metrics>,
     /// Where the port listens.
     pub addresses: Arc<[IpAddr]>,
@@ -30,6 +31,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/handshakes", get(handshakes))
+        .route("/tunnels", get(tunnels))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin.addresses), own_host_only))
         .with_state(admin)
 }
@@ -49,6 +51,11 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 /// The last failed handshakes, newest first.
 async fn handshakes(State(admin): State<Admin>) -> Json<Vec<Failed>> {
     Json(admin.metrics.failed_handshakes.last())
+}
+
+/// The gateways that had a tunnel since the start, and how much went through.
+async fn tunnels(State(admin): State<Admin>) -> Json<Vec<Count>> {
+    Json(admin.metrics.tunnels.gateways())
 }
 
 /// Refuses a Host that is neither localhost nor an address we listen on: a web page on a name

@@ -190,7 +190,8 @@ impl Connection {
     }
 
     /// A connection of a gateway is over.
-    pub fn tunnelled(&self, session: &Session, device: &str, outcome: &Outcome) {
+    pub fn tunnelled(&self, session: &Session, device: Option<&str>, outcome: &Outcome) {
+        let device = device.unwrap_or("nobody");
         let Outcome { target, open, end } = outcome;
         self.metrics.tunnels.ended(end.label());
         let (there, back) =

@@ -17,11 +17,13 @@ use crate::ops::metrics::Metrics;
 use crate::protocol::reply;
 use crate::session::{self, Bounds, Ends, Room};
 use crate::tls::{Acceptor, Peer, Session, Stream};
+use crate::tunnel::{self, TunnelService};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,7 @@ pub(super) enum Service {
     Meter(Arc<MeterService>),
     Confirm(Arc<ConfirmService>),
     Api(Arc<ApiService>),
+    Tunnel(Arc<TunnelService>),
 }
 
 /// What all connections of all ports share: the limits, and the end.
@@ -69,10 +72,15 @@ pub(super) struct House {
     abort: CancellationToken,
 }
 
+/// Bytes under way each way between a tunnel and a port of ours. They are held while it is open, and
+/// hold a burst of readings.
+const PIPE: usize = 4 * 1024;
+
 /// Gives back its connection's places in the limits when dropped.
 struct Admitted {
     _permit: OwnedSemaphorePermit,
-    /// With PROXY headers only the header tells whose place it is.
+    /// With PROXY headers only the header tells whose place it is; a connection from within has that of its
+    /// tunnel.
     _place: Option<Place>,
 }
 
@@ -135,9 +143,8 @@ impl House {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        // Of the tunnel's connections nobody else's word is needed.
-        let versions = door.front.header().filter(|_| !socket.is_inside());
-        if let Some(reason) = door.front.turns_away(peer.ip()).filter(|_| !socket.is_inside()) {
+        let versions = door.front.header();
+        if let Some(reason) = door.front.turns_away(peer.ip()) {
             return events::turned_away(&house.metrics, door.port, peer, reason);
         }
         let place = match versions {
@@ -147,7 +154,34 @@ impl House {
                 place => place,
             },
         };
-        let admitted = Admitted { _permit: permit, _place: place };
+        Self::admit(house, door, (socket, versions), peer, Admitted { _permit: permit, _place: place });
+    }
+
+    /// The near end of a connection of `gateway`, which comes through its tunnel: nobody else's word
+    /// counts in it, no PROXY header's and no address's. `None` at the limit.
+    pub(super) fn receive_inside(
+        house: &Arc<Self>,
+        door: &Arc<Door>,
+        gateway: SocketAddr,
+    ) -> Option<DuplexStream> {
+        let admitted = Admitted { _permit: house.free_permit()?, _place: None };
+        let (near, far) = duplex(PIPE);
+        Self::admit(house, door, (Socket::Inside(far), None), gateway, admitted);
+        Some(near)
+    }
+
+    /// Room for one more connection, if there is some now.
+    pub(super) fn free_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    fn admit(
+        house: &Arc<Self>,
+        door: &Arc<Door>,
+        (socket, versions): (Socket, Option<Versions>),
+        peer: SocketAddr,
+        admitted: Admitted,
+    ) {
         let number = house.numbers.fetch_add(1, Ordering::Relaxed);
         let mut connection = Connection::accepted(&house.metrics, door.port, number, peer);
         let (house, door) = (Arc::clone(house), Arc::clone(door));
@@ -296,7 +330,7 @@ async fn serve(
             return Box::pin(session::turn_away(&mut stream, &line, house.bounds)).await;
         }
         (_, Some(Ok(identity))) => Some(Arc::clone(identity)),
-        (Service::Api(_), Some(Err(_))) | (_, None) => None,
+        (Service::Api(_) | Service::Tunnel(_), Some(Err(_))) | (_, None) => None,
     };
     match &door.service {
         Service::Meter(service) => {
@@ -315,6 +349,17 @@ async fn serve(
             // On the heap: a device's connection must not be as large as this one.
             let (end, tally) = Box::pin(api::serve(stream, peer, service, bounds, tasks)).await;
             connection.ended(&session, tally, &end);
+        }
+        Service::Tunnel(service) => {
+            let outcome = match shown.unwrap_or(Err(Refused::Missing)) {
+                Ok(identity) => {
+                    let gateway = tunnel::Gateway { device: identity.device_id(), address: connection.peer };
+                    let revoked = identity.revocation();
+                    Box::pin(tunnel::serve(stream, gateway, service, &house.stop, revoked)).await
+                }
+                Err(refused) => Box::pin(tunnel::refuse(stream, refused, service, &house.stop)).await,
+            };
+            connection.tunnelled(&session, identity.as_deref().map(Identity::device_id), &outcome);
         }
     }
 }

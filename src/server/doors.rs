@@ -3,6 +3,7 @@
 use super::ServeError;
 use super::connection::{Door, Service};
 use super::front::Front;
+use super::tunnel;
 use crate::api::{
     ApiService, CertificateHeader, Certificates, Ground, Introduction, KeyHeader, TelemetrySink,
 };
@@ -56,6 +57,7 @@ pub(super) struct Bound {
     /// Sockets with TLS, by section.
     pub(super) sections: Vec<(&'static str, TcpListener)>,
     pub(super) admin: Vec<TcpListener>,
+    pub(super) tunnel: tunnel::Sockets,
     /// What may stand in the Host header of the admin port.
     pub(super) admin_addresses: Vec<IpAddr>,
     /// Where the CA asks.
@@ -71,6 +73,8 @@ struct Addresses {
     confirm: Vec<SocketAddr>,
     api: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tunnel: Vec<SocketAddr>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     acme_http: Vec<SocketAddr>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,12 +95,14 @@ pub(super) fn bind(config: &Config) -> Result<Bound, BindError> {
         );
     }
     let admin = bind_section(("admin", "listen"), &config.admin.listen, &mut addresses.admin)?;
+    let gateways = bind_section(("tunnel", "listen"), &config.tunnel.listen, &mut addresses.tunnel)?;
     let acme = &config.acme;
     let acme_http = bind_section(("acme", "listen_http"), &acme.listen_http, &mut addresses.acme_http)?;
     let acme_tls_alpn =
         bind_section(("acme", "listen_tls_alpn"), &acme.listen_tls_alpn, &mut addresses.acme_tls_alpn)?;
     let admin_addresses = addresses.admin.iter().map(SocketAddr::ip).collect();
-    Ok(Bound { sections, admin, admin_addresses, acme_http, acme_tls_alpn, addresses })
+    let tunnel = tunnel::Sockets { listeners: gateways, closed: addresses.closed_to_tunnels() };
+    Ok(Bound { sections, admin, tunnel, admin_addresses, acme_http, acme_tls_alpn, addresses })
 }
 
 fn bind_section(
@@ -120,6 +126,22 @@ fn bind_section(
         }
     }
     Ok(sockets)
+}
+
+impl Addresses {
+    /// The listeners that no tunnel leads to, and why.
+    fn closed_to_tunnels(&self) -> Vec<(SocketAddr, &'static str)> {
+        let closed = [
+            (&self.admin, "is the admin port: no tunnel leads there"),
+            (&self.tunnel, "is the tunnel itself"),
+            (&self.acme_http, "is for the CA alone"),
+            (&self.acme_tls_alpn, "is for the CA alone"),
+        ];
+        let each = |(addresses, why): (&Vec<SocketAddr>, _)| {
+            addresses.iter().map(|address| (*address, why)).collect::<Vec<_>>()
+        };
+        closed.into_iter().flat_map(each).collect()
+    }
 }
 
 /// Writes the bound addresses; whoever finds the file can connect.
@@ -174,7 +196,7 @@ pub(super) fn open(
     Ok(doors.collect())
 }
 
-fn compat(compat: config::Compat) -> tls::Compat {
+pub(super) fn compat(compat: config::Compat) -> tls::Compat {
     match compat {
         config::Compat::Strict => tls::Compat::Strict,
         config::Compat::Cc3220 => tls::Compat::Cc3220,

@@ -29,6 +29,16 @@ impl Front {
         self.header
     }
 
+    /// In front of the tunnel: whoever shows a certificate may knock.
+    pub(super) const fn of_tunnel() -> Self {
+        Self { header: None, tls: true, trusted: Vec::new() }
+    }
+
+    /// Whether connections bring TLS, so that none needs to be trusted.
+    pub(super) const fn has_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Why `peer` may not connect, for [`crate::ops::events::turned_away`].
     pub(super) fn turns_away(&self, peer: IpAddr) -> Option<&'static str> {
         if self.trusts(peer) {

@@ -14,15 +14,18 @@ mod expiry;
 mod files;
 mod front;
 mod handshakes;
+mod inside;
 mod registry;
 mod secret;
 mod spool;
 mod store;
 mod swap;
+mod tunnel;
 
 use crate::acme::AcmeError;
 use crate::api::TelemetrySink;
 use crate::config::Config;
+use crate::device::Registry;
 use crate::meter::Known;
 use crate::net::listen::BindError;
 use crate::ops::admin::Admin;
@@ -30,11 +33,13 @@ use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::StoreError;
 use crate::tls::{ChainError, SetupError};
+use connection::{Door, House};
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +49,7 @@ pub use certificates::{CertificateFiles, chain_options, local_dir};
 pub use data_dir::{DataDirError, running_listeners};
 pub use secret::SecretError;
 pub use store::{embedded_file, open as open_store};
+pub use tunnel::tunnel_targets;
 
 /// How long connections may take to answer what they have read, once the server stops.
 /// Below the 90 s after which systemd kills, above any commit that is going to succeed.
@@ -130,15 +136,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let shared = doors::Shared { store: &store, known: &known, registry: &registry, lanes: &lanes };
     let rooms = doors::Rooms::build(&config, shared, telemetry, &mut tasks, &stopping);
     drop(lanes);
-    let house = connection::House::new(&config, open_files, &metrics, stopping.clone())
+    let house = House::new(&config, open_files, &metrics, stopping.clone())
         .map_err(|error| ServeError::Task(error.to_string()))?;
     doors::write_listeners(&data_dir.path().join(LISTENERS), &bound)?;
-    let opened = doors::open(&config, &rooms, &keys, bound.sections)?;
-    let doors = opened.iter().map(|(door, _)| Arc::clone(door)).collect();
-    tasks.spawn(doors::forget_sessions(doors, registry, stopping.clone()));
-    for (door, listener) in opened {
-        tasks.spawn(accept::run(listener, door, Arc::clone(&house)));
+    let mut opened = doors::open(&config, &rooms, &keys, bound.sections)?;
+    let parts = tunnel::Parts { config: &config, keys: &keys, registry: &registry, house: &house };
+    if let Some(service) = parts.open(bound.tunnel, &mut opened)? {
+        tasks.spawn(tunnel::look_up(service, stopping.clone()));
     }
+    accept_at(opened, registry, &house, &mut tasks, &stopping);
     drop(rooms);
     if let Some(acme) = acme {
         let doors = (bound.acme_http, bound.acme_tls_alpn);
@@ -171,6 +177,21 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     data_dir.forget(LISTENERS);
     log::info!("stopped");
     Ok(())
+}
+
+/// Has every door take its connections.
+fn accept_at(
+    opened: Vec<(Arc<Door>, TcpListener)>,
+    registry: Arc<Registry>,
+    house: &Arc<House>,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let doors = opened.iter().map(|(door, _)| Arc::clone(door)).collect();
+    tasks.spawn(doors::forget_sessions(doors, registry, stop.clone()));
+    for (door, listener) in opened {
+        tasks.spawn(accept::run(listener, door, Arc::clone(house)));
+    }
 }
 
 /// Where the bound addresses are written, in `data_dir`.

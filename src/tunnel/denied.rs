@@ -1,9 +1,10 @@
 //! Why there is no tunnel, and how the gateway hears of it: RFC 9110's status codes, and a body in
 //! the shape of the API's refusals.
 //!
-//! 403 is a proxy's word for a target it will not connect to, as 502 and 504 are for one that it
+//! 403 is a proxy's word for a target or a certificate it will not serve, as 502 and 504 are for one that it
 //! cannot (RFC 9110 §15, RFC 9209 §2.3); the API never says it.
 
+use crate::device::Refused;
 use crate::net::authority::Authority;
 use http::StatusCode;
 use serde_json::json;
@@ -22,6 +23,9 @@ const RETRY_AFTER: u64 = 5;
 /// Why a gateway got no tunnel. Its text is for whoever reads the gateway's log.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
+    /// Its certificate is not accepted.
+    #[error("{0}")]
+    Certificate(Refused),
     /// No HTTP.
     #[error("the request cannot be read: {0}")]
     Malformed(httparse::Error),
@@ -86,6 +90,7 @@ impl Denied {
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::Certificate(_) => "certificate",
             Self::Malformed(_) | Self::TooLong | Self::Version => "malformed",
             Self::Slow(_) => "timeout",
             Self::Method => "method",
@@ -107,7 +112,10 @@ impl Denied {
             | Self::TwoHosts
             | Self::OtherHost
             | Self::Content(_) => StatusCode::BAD_REQUEST,
-            Self::NotAllowed(_) | Self::Reserved(..) | Self::Closed(..) => StatusCode::FORBIDDEN,
+            Self::Certificate(refused) if refused.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Certificate(_) | Self::NotAllowed(_) | Self::Reserved(..) | Self::Closed(..) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -131,7 +139,7 @@ impl Denied {
         );
         match self {
             Self::Method => head.push_str("allow: CONNECT\r\n"),
-            Self::TooMany(_) | Self::Full | Self::Stopping => {
+            _ if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
                 head.push_str(&format!("retry-after: {RETRY_AFTER}\r\n"));
             }
             _ => {}

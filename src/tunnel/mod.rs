@@ -22,7 +22,7 @@ pub use allowed::{Allowed, Pinned};
 pub use denied::Denied;
 pub use reach::{Entered, Surroundings};
 pub use relay::Bounds;
-pub use serve::{Gateway, Outcome, serve};
+pub use serve::{Gateway, Outcome, refuse, serve};
 
 use crate::ops::metrics::Metrics;
 use std::io;

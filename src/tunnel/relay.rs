@@ -49,7 +49,7 @@ where
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut gateway, &mut target, BUFFER, BUFFER));
     let why = tokio::select! {
         biased;
-        copied = copy.as_mut() => return tunnel.end(copied),
+        copied = copy.as_mut() => return tunnel.verdict(copied),
         () = stop.cancelled() => End::Stopping,
         () = tunnel.idle(bounds.idle_timeout) => End::Idle,
     };
@@ -69,6 +69,15 @@ enum Side {
     Target,
 }
 
+impl Side {
+    const fn other(self) -> Self {
+        match self {
+            Self::Gateway => Self::Target,
+            Self::Target => Self::Gateway,
+        }
+    }
+}
+
 /// What both sides of one tunnel share. One task uses it; atomics, because that task moves.
 struct Tunnel<'a> {
     open: &'a Open,
@@ -77,6 +86,8 @@ struct Tunnel<'a> {
     last: AtomicU64,
     /// From which sides no more is read.
     closed: [AtomicBool; 2],
+    /// Which sides have ended well: they may be gone altogether.
+    ended: [AtomicBool; 2],
     /// Which side failed first.
     lost: [AtomicBool; 2],
     /// The gateway's TLS ended without `close_notify`.
@@ -90,6 +101,7 @@ impl<'a> Tunnel<'a> {
             since: Instant::now(),
             last: AtomicU64::new(0),
             closed: Default::default(),
+            ended: Default::default(),
             lost: Default::default(),
             cut: AtomicBool::new(false),
         }
@@ -101,6 +113,14 @@ impl<'a> Tunnel<'a> {
 
     fn is_closed(&self, side: Side) -> bool {
         self.closed[side as usize].load(Ordering::Relaxed)
+    }
+
+    fn end_well(&self, side: Side) {
+        self.ended[side as usize].store(true, Ordering::Relaxed);
+    }
+
+    fn has_ended_well(&self, side: Side) -> bool {
+        self.ended[side as usize].load(Ordering::Relaxed)
     }
 
     fn count(&self, from: Side, bytes: usize) {
@@ -130,7 +150,7 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    fn end(&self, copied: io::Result<(u64, u64)>) -> (End, bool) {
+    fn verdict(&self, copied: io::Result<(u64, u64)>) -> (End, bool) {
         let Err(error) = copied else { return (End::Closed, true) };
         let target = self.lost[Side::Target as usize].load(Ordering::Relaxed);
         let end = match error.kind() {
@@ -148,20 +168,38 @@ impl<'a> Tunnel<'a> {
 struct Tapped<'a, IO> {
     io: WriteDeadline<IO>,
     side: Side,
+    /// It takes no more: whoever closes a socket ends both ways.
+    gone: bool,
     tunnel: &'a Tunnel<'a>,
 }
 
 impl<'a, IO> Tapped<'a, IO> {
     fn new(io: IO, side: Side, tunnel: &'a Tunnel<'a>, bounds: Bounds) -> Self {
-        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, tunnel }
+        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, gone: false, tunnel }
     }
 
-    /// Keeps in mind whose fault an error is.
-    fn noting<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(done, Poll::Ready(Err(_))) {
-            self.tunnel.lose(self.side);
+    /// Keeps in mind whose fault an error is. What is for a side that has left is dropped, as `dropped`
+    /// bytes, and no more is asked for; what that side said itself is delivered all the same.
+    fn noting<T>(&mut self, done: Poll<io::Result<T>>, dropped: T) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(error)) if self.may_have_left(&error) => {
+                self.gone = true;
+                self.tunnel.close(self.side.other());
+                Poll::Ready(Ok(dropped))
+            }
+            Poll::Ready(Err(error)) => {
+                self.tunnel.lose(self.side);
+                Poll::Ready(Err(error))
+            }
+            other => other,
         }
-        done
+    }
+
+    /// Whether it may have ended well before it left. A gateway's `close_notify` may still wait to be
+    /// read, and tells it from a broken connection; a target's FIN does not.
+    fn may_have_left(&self, error: &io::Error) -> bool {
+        let is_told_by_reading = self.side == Side::Gateway || self.tunnel.has_ended_well(self.side);
+        self.gone || is_told_by_reading && error.kind() != io::ErrorKind::TimedOut
     }
 }
 
@@ -176,27 +214,29 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tapped<'_, IO> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut this.io).poll_read(cx, buf));
-        match read {
+        match ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
             // What came before is delivered first; the other side's shutdown then tells.
             Err(error) if this.side == Side::Gateway && error.kind() == io::ErrorKind::UnexpectedEof => {
                 this.tunnel.cut.store(true, Ordering::Relaxed);
                 this.tunnel.close(this.side);
-                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                this.tunnel.lose(this.side);
+                return Poll::Ready(Err(error));
             }
             Ok(()) if buf.filled().len() > before => {
                 this.tunnel.count(this.side, buf.filled().len() - before);
-                Poll::Ready(Ok(()))
             }
-            other => this.noting(Poll::Ready(other)),
+            Ok(()) => this.tunnel.end_well(this.side),
         }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.noting(written)
+        self.noting(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -205,7 +245,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.noting(written)
+        self.noting(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -214,7 +254,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.noting(flushed)
+        self.noting(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -222,6 +262,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.noting(shut)
+        self.noting(shut, ())
     }
 }

@@ -5,9 +5,11 @@ use super::head::{self, Connect};
 use super::reach::{Far, reach};
 use super::relay;
 use super::{End, TunnelService};
+use crate::device::Refused;
 use crate::net::authority::Authority;
 use crate::net::replay::Replay;
 use crate::ops::tunnels::Open;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -61,6 +63,23 @@ where
     };
     outcome.end = end;
     outcome
+}
+
+/// Tells a gateway whose certificate is not accepted why, once it has asked for anything.
+pub async fn refuse<S>(
+    mut stream: S,
+    why: Refused,
+    service: &TunnelService,
+    stop: &CancellationToken,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let end = match ask(&mut stream, service, stop).await {
+        Ok(_) | Err(End::Denied(_)) => deny(stream, Denied::Certificate(why), service).await,
+        Err(end) => end,
+    };
+    Outcome { target: None, open: None, end }
 }
 
 async fn converse<S>(
@@ -172,21 +191,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if answer(&mut stream, &denied.answer(), service).await.is_ok() {
-        let farewell = async {
-            stream.shutdown().await?;
-            let mut sink = [0; 1024];
-            let mut left = MAX_HEAD;
-            while left > 0 {
-                match stream.read(&mut sink).await? {
-                    0 => break,
-                    length => left = left.saturating_sub(length),
-                }
-            }
-            std::io::Result::Ok(())
-        };
-        if let Ok(Err(error)) = timeout(LINGER, farewell).await {
-            log::debug!("the answer did not reach the gateway: {error}");
-        }
+        // However this ends, more cannot be done.
+        let _ended = timeout(LINGER, farewell(&mut stream)).await;
     }
     End::Denied(denied)
+}
+
+async fn farewell<S>(stream: &mut S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.shutdown().await?;
+    let mut left = MAX_HEAD;
+    while left > 0 {
+        match stream.read(&mut [0; 1024]).await? {
+            0 => break,
+            length => left = left.saturating_sub(length),
+        }
+    }
+    Ok(())
 }

@@ -147,6 +147,25 @@ async fn the_target_may_end_first_and_still_hear_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gateway_that_ends_and_leaves_has_still_said_everything() {
+    let (mut run, mut target) = open().await;
+    let question = "x".repeat(3 * PIPE);
+    let said = question.clone();
+    let gateway = tokio::spawn(async move {
+        run.gateway.write_all(said.as_bytes()).await.unwrap();
+        run.gateway.shutdown().await.unwrap();
+        drop(run.gateway);
+        run.task.await.unwrap()
+    });
+    // Nobody takes this any more; the question is heard to its end all the same.
+    target.write_all(b"greeting").await.unwrap();
+    assert_eq!(rest(&mut target).await, question);
+    target.write_all(&vec![0; 10 * PIPE]).await.unwrap_err();
+    let outcome = gateway.await.unwrap();
+    assert!(matches!(outcome.end, End::Closed), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_on_both_sides_ends_it_and_a_byte_on_either_keeps_it() {
     let (mut run, mut target) = open().await;
     let begun = Instant::now();

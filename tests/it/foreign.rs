@@ -113,6 +113,13 @@ fn the_shipped_client_plays_the_whole_story(engine: Engine) {
 
 /// Runs `examples/client.rs` against the meter and the confirm port.
 fn shipped_client(site: &Site, ports: (u16, u16), arguments: &[&str]) -> Finished {
+    let mut run = client_command(site, ports, arguments);
+    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts the client");
+    finish(child, "the client")
+}
+
+/// The same, ready to run.
+pub(crate) fn client_command(site: &Site, ports: (u16, u16), arguments: &[&str]) -> Command {
     let cargo = |verb| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args([verb, "--quiet", "--locked", "--example", "client"]);
@@ -126,6 +133,5 @@ fn shipped_client(site: &Site, ports: (u16, u16), arguments: &[&str]) -> Finishe
     let mut run = cargo("run");
     run.args(["--", "--meter-port", &meter, "--confirm-port", &confirm, "--ca"]);
     run.arg(site.data_dir().join("tls/ca.pem")).args(arguments);
-    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts the client");
-    finish(child, "the client")
+    run
 }

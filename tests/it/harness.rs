@@ -98,6 +98,14 @@ impl Site {
         self.write_config(&config.to_string());
     }
 
+    /// Lays more (TOML) over the configuration there is.
+    pub(crate) fn add_config(&self, extra: &str) {
+        let text = fs::read_to_string(self.config_file()).expect("reads m0v.toml");
+        let mut config: toml::Table = text.parse().expect("m0v.toml is TOML");
+        overlay(&mut config, extra.parse().expect("the extra configuration is TOML"));
+        self.write_config(&config.to_string());
+    }
+
     /// Writes `m0v.toml` word for word.
     pub(crate) fn write_config(&self, text: &str) {
         fs::write(self.config_file(), text).expect("writes m0v.toml");
@@ -295,6 +303,10 @@ impl<'site> Server<'site> {
 
     pub(crate) fn admin_addr(&self) -> SocketAddr {
         self.addr("admin")
+    }
+
+    pub(crate) fn tunnel_addr(&self) -> SocketAddr {
+        self.addr("tunnel")
     }
 
     fn addr(&self, section: &str) -> SocketAddr {

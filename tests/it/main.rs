@@ -1,12 +1,13 @@
 //! The built binary at its sockets: one test binary, one module per chapter of the contract.
 //!
 //! `harness` starts the server, `client` speaks TLS to it, `database` owns the PostgreSQL cluster,
-//! `http` asks the API with curl, `pki` shows certificates, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
+//! `http` asks the API with curl, `pki` shows certificates, `gateway` goes through tunnels, `rows` reads back what was stored. Everything else is tests. `M0V_TEST_LONG=1` makes the loops long.
 
 #[macro_use]
 mod harness;
 mod client;
 mod database;
+mod gateway;
 mod http;
 mod load;
 mod pki;
@@ -44,6 +45,7 @@ mod spool;
 mod story;
 mod swap;
 mod tools;
+mod tunnel;
 mod waiting;
 mod wire;
 

@@ -9,6 +9,7 @@ mod ports;
 mod proxies;
 mod spool;
 mod trust;
+mod tunnel;
 
 use super::{CliError, say};
 use crate::config::{Config, Loaded};
@@ -27,7 +28,8 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`, `open`, `ca`, `devices`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`, `open`, `ca`, `devices`,
+    /// `tunnel`.
     what: &'static str,
     text: String,
 }
@@ -99,5 +101,6 @@ async fn surroundings(config: &Config) -> Vec<Finding> {
     findings.extend(ports::check(config));
     findings.extend(proxies::check(config));
     findings.extend(identity::check(config).await);
+    findings.extend(tunnel::check(config).await);
     findings
 }

@@ -13,6 +13,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         ("confirm", "listen", &config.confirm.listen),
         ("api", "listen", &config.api.listen),
         ("admin", "listen", &config.admin.listen),
+        ("tunnel", "listen", &config.tunnel.listen),
         ("acme", "listen_http", &config.acme.listen_http),
         ("acme", "listen_tls_alpn", &config.acme.listen_tls_alpn),
     ];
