@@ -12,8 +12,10 @@ mod error;
 mod forwarded;
 mod gate;
 mod introduction;
+mod mqtt;
 mod names;
 mod openapi;
+mod register;
 mod serve;
 mod telemetry;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use serve::{Bounds, Peer, Tasks, serve};
 pub use telemetry::{TelemetryOptions, TelemetrySink};
 
 use crate::confirm::Lookup;
+use crate::device::{Brokers, Onboarding};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
@@ -56,6 +59,10 @@ pub struct Ground {
     pub telemetry: TelemetrySink,
     /// The header of the API key.
     pub key: KeyHeader,
+    /// Makes accounts.
+    pub onboarding: Arc<Onboarding>,
+    /// Answers brokers that show the token.
+    pub brokers: Option<(Arc<Brokers>, String)>,
     /// Reads what proxies say of their clients.
     pub introduction: Introduction,
     /// Whether the store is there.
@@ -87,7 +94,12 @@ impl ApiService {
 /// extensions. A family whose requests have bodies lends them, so that what is left of one is
 /// dropped; the others, and what no route is for, drop them before they look.
 fn router(ground: Ground) -> Router {
-    let Ground { lookup, store, telemetry, key, health, metrics, stop, introduction: _ } = ground;
+    let Ground { lookup, store, telemetry, key, onboarding, brokers, health, metrics, stop, introduction: _ } =
+        ground;
+    let reception = register::Reception::new(onboarding, Arc::clone(&health), Arc::clone(&metrics));
+    let mqtt = brokers.map(|(brokers, token)| {
+        mqtt::routes(mqtt::Mqtt::new(brokers, &token, Arc::clone(&health), Arc::clone(&metrics)))
+    });
     let gate = Arc::new(gate::Gate::new(key, store, health, metrics));
     let discard = || middleware::from_fn(body::discard);
     let lend = || middleware::from_fn(body::lend);
@@ -95,6 +107,8 @@ fn router(ground: Ground) -> Router {
     Router::new()
         .merge(openapi::routes(gate.header()).layer(discard()))
         .merge(confo::routes(confo::Confo { lookup, stop }).layer(discard()))
+        .merge(register::routes(reception).layer(lend()))
+        .merge(mqtt.unwrap_or_default().layer(lend()))
         .merge(telemetry::routes(telemetry).layer(lend()))
         .fallback(error::unknown_path.layer(discard()))
         .method_not_allowed_fallback(error::wrong_method.layer(discard()))

@@ -1,6 +1,6 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, Compat, Config, IpNet};
+use super::{Compat, Config, IpNet};
 
 /// Bytes: a random key of letters and digits that is shorter than this has under 100 bits.
 const SHORT_KEY: usize = 17;
@@ -11,16 +11,6 @@ impl Config {
     #[must_use]
     pub fn not_built_yet(&self) -> Vec<String> {
         let mut asked = Vec::new();
-        if !self.api.listen.is_empty() {
-            let Api { onboarding_token, broker_token, .. } = &self.api;
-            for (key, is_set) in
-                [("onboarding_token", onboarding_token.is_some()), ("broker_token", broker_token.is_some())]
-            {
-                if is_set {
-                    asked.push(format!("[api] {key}: the routes that need it are"));
-                }
-            }
-        }
         if !self.tunnel.listen.is_empty() {
             asked.push("[tunnel]: the CONNECT proxy is".to_owned());
         }

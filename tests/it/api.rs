@@ -141,7 +141,6 @@ fn an_unknown_path_or_method_is_refused_in_the_one_shape() {
     let server = site.start();
     for version in VERSIONS {
         for path in [
-            "/",
             "/confo",
             "/confo/",
             "/confo/a",
@@ -199,13 +198,23 @@ fn the_description_is_served() {
         assert_eq!(
             paths,
             [
+                "/",
                 "/api/confo/{deviceName}/{ssid}",
                 "/confo/{deviceName}/{ssid}",
                 "/devicetelemetry",
                 "/devicetelemetry/{deviceId}",
                 "/forwardstatus",
                 "/forwardtelemetry",
-                "/openapi.json"
+                "/mqtt/acl",
+                "/mqtt/auth",
+                "/mqtt/micro",
+                "/mqtt/resource",
+                "/mqtt/superuser",
+                "/mqtt/topic",
+                "/mqtt/user",
+                "/mqtt/vhost",
+                "/openapi.json",
+                "/register",
             ],
             "every route of the router, and no other"
         );

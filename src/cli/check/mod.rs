@@ -5,6 +5,7 @@
 mod acme;
 mod database;
 mod identity;
+mod onboarding;
 mod ports;
 mod proxies;
 mod spool;
@@ -27,7 +28,8 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`, `open`, `ca`, `devices`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `onboarding`, `ports`, `proxies`, `device`, `open`, `ca`,
+    /// `devices`.
     what: &'static str,
     text: String,
 }
@@ -96,6 +98,7 @@ async fn surroundings(config: &Config) -> Vec<Finding> {
     findings.extend(spool::check(config));
     findings.extend(trust::check(config));
     findings.extend(acme::check(config).await);
+    findings.extend(onboarding::check(config).await);
     findings.extend(ports::check(config));
     findings.extend(proxies::check(config));
     findings.extend(identity::check(config).await);
