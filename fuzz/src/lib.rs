@@ -6,6 +6,12 @@
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
 
+/// The pure part of the device room.
+#[path = "../../src/device"]
+pub mod device {
+    pub mod acl;
+}
+
 /// The pure part of the tls room.
 #[path = "../../src/tls"]
 pub mod tls {

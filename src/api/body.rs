@@ -162,7 +162,6 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 /// The members of a form (`application/x-www-form-urlencoded`), in order.
 pub(super) struct FormBody(Vec<(String, String)>);
 
-#[expect(dead_code, reason = "the brokers' routes read it")]
 impl FormBody {
     /// The only member of that name.
     ///

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// What a client should wait for a database that is away.
@@ -72,6 +73,15 @@ pub(super) enum ApiError {
         /// Until the next one is judged.
         seconds: u64,
     },
+    /// No broker asks, or one with another token.
+    #[error("who asks? Send the broker token as Authorization: Bearer, or as ?token=")]
+    NoBroker,
+    /// This address asks too often.
+    #[error("too many requests of this address, try again in {seconds} s")]
+    TooOften {
+        /// Until the next one is answered.
+        seconds: u64,
+    },
     /// Known, but not entitled to this.
     #[error("{0}")]
     NotEntitled(&'static str),
@@ -107,6 +117,11 @@ pub(super) struct ErrorBody {
 }
 
 impl ApiError {
+    /// This address must wait so long.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        Self::TooOften { seconds: wait.as_secs() + 1 }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Encoding(_)
@@ -120,14 +135,17 @@ impl ApiError {
             | Self::CertificateHeader(..)
             | Self::Parameter(..) => StatusCode::BAD_REQUEST,
             Self::CannotIssue => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Certificate(_) | Self::NoCredentials(_) | Self::WrongKey | Self::NotEntitled(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Certificate(_)
+            | Self::NoCredentials(_)
+            | Self::WrongKey
+            | Self::NoBroker
+            | Self::NotEntitled(_) => StatusCode::UNAUTHORIZED,
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyKeys { .. }
+            | Self::TooOften { .. }
             | Self::Refused(Refusal::TooManyQueries { .. } | Refusal::TooManyHeld) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -138,9 +156,9 @@ impl ApiError {
     /// Seconds, where waiting helps.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyKeys { seconds } | Self::Refused(Refusal::TooManyQueries { seconds }) => {
-                Some(*seconds)
-            }
+            Self::TooManyKeys { seconds }
+            | Self::TooOften { seconds }
+            | Self::Refused(Refusal::TooManyQueries { seconds }) => Some(*seconds),
             Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
             Self::Refused(_) => Some(RETRY_STORE),
             _ => None,

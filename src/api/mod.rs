@@ -13,8 +13,10 @@ mod error;
 mod forwarded;
 mod gate;
 mod introduction;
+mod mqtt;
 mod names;
 mod openapi;
+mod register;
 mod serve;
 mod telemetry;
 #[cfg(test)]
@@ -29,8 +31,8 @@ pub use serve::{Bounds, Peer, Tasks, serve};
 pub use telemetry::{TelemetryOptions, TelemetrySink};
 
 use crate::confirm::Lookup;
-use crate::device::Registry;
 use crate::device::issue::Issuing;
+use crate::device::{Brokers, Onboarding, Registry};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
@@ -63,6 +65,10 @@ pub struct Ground {
     pub telemetry: TelemetrySink,
     /// The header of the API key.
     pub key: KeyHeader,
+    /// Makes accounts.
+    pub onboarding: Arc<Onboarding>,
+    /// Answers brokers that show the token.
+    pub brokers: Option<(Arc<Brokers>, String)>,
     /// Reads what proxies say of their clients.
     pub introduction: Introduction,
     /// Whether the store is there.
@@ -94,10 +100,25 @@ impl ApiService {
 /// extensions. A family whose requests have bodies lends them, so that what is left of one is
 /// dropped; the others, and what no route is for, drop them before they look.
 fn router(ground: Ground) -> Router {
-    let Ground { lookup, store, registry, issuing, telemetry, key, health, metrics, stop, introduction: _ } =
-        ground;
-    let gate = gate::Gate::new(key, Arc::clone(&store), Arc::clone(&health), Arc::clone(&metrics));
-    let gate = Arc::new(gate);
+    let Ground {
+        lookup,
+        store,
+        registry,
+        issuing,
+        telemetry,
+        key,
+        onboarding,
+        brokers,
+        health,
+        metrics,
+        stop,
+        introduction: _,
+    } = ground;
+    let gate = Arc::new(gate::Gate::new(key, Arc::clone(&store), Arc::clone(&health), Arc::clone(&metrics)));
+    let reception = register::Reception::new(onboarding, Arc::clone(&health), Arc::clone(&metrics));
+    let mqtt = brokers.map(|(brokers, token)| {
+        mqtt::routes(mqtt::Mqtt::new(brokers, &token, Arc::clone(&health), Arc::clone(&metrics)))
+    });
     let certificates =
         certificates::Certificates { gate: Arc::clone(&gate), store, registry, issuing, health, metrics };
     let discard = || middleware::from_fn(body::discard);
@@ -108,6 +129,8 @@ fn router(ground: Ground) -> Router {
         .merge(confo::routes(confo::Confo { lookup, stop }).layer(discard()))
         .merge(certificates::routes(certificates.clone()).layer(lend()))
         .merge(certificates::greeting(certificates).layer(discard()))
+        .merge(register::routes(reception).layer(lend()))
+        .merge(mqtt.unwrap_or_default().layer(lend()))
         .merge(telemetry::routes(telemetry).layer(lend()))
         .fallback(error::unknown_path.layer(discard()))
         .method_not_allowed_fallback(error::wrong_method.layer(discard()))

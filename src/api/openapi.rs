@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the description of the port, made from the code that serves it.
 
-use super::{certificates, confo, confo::Found, error::ErrorBody, telemetry};
+use super::mqtt::{micro, mosquitto, rabbitmq};
+use super::{certificates, confo, confo::Found, error::ErrorBody, register, telemetry};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -9,7 +10,7 @@ use axum::routing::get;
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa::openapi::Components;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +30,16 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
         telemetry::of_caller,
         telemetry::forward,
         telemetry::forward_status,
+        register::register,
+        register::shake_hands,
+        rabbitmq::user,
+        rabbitmq::vhost,
+        rabbitmq::resource,
+        rabbitmq::topic,
+        mosquitto::auth,
+        mosquitto::acl,
+        mosquitto::superuser,
+        micro::authenticate,
         show
     ),
     components(schemas(
@@ -50,6 +61,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
         (name = "confirmations", description = "Has a device confirmed that it was provisioned?"),
         (name = "certificates", description = "Who a device is"),
         (name = "telemetry", description = "Reports of devices, durable before they are answered"),
+        (name = "accounts", description = "Accounts for devices that show a token"),
+        (name = "brokers", description = "What MQTT brokers ask; only with a broker token configured"),
         (name = "description")
     )
 )]
@@ -70,6 +83,10 @@ pub fn description(key_name: &str) -> String {
         extensions: None,
     };
     components.add_security_scheme("clientCertificate", certificate);
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    components.add_security_scheme("brokerToken", bearer);
+    let query = SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token")));
+    components.add_security_scheme("brokerTokenInQuery", query);
     description.to_pretty_json().expect("a description of strings is JSON")
 }
 

@@ -68,6 +68,8 @@ const REVOKED_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Peer {
     /// The address whose quota a request is counted on.
     pub ip: IpAddr,
+    /// Its port there.
+    pub port: u16,
     /// What came of the certificate that was shown, if one was. If it was refused, so is every
     /// request, and the connection is closed after the first.
     pub certificate: Option<Result<Arc<Identity>, device::Refused>>,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::confirm::Lookup;
 use crate::device::issue::Issuing;
-use crate::device::{Identity, Refused, Registry};
+use crate::device::{Identity, Onboarding, Passwords, Refused, Registry};
 use crate::ops::{health::Health, metrics::Metrics};
 use crate::protocol::confo::Answer;
 use crate::session::{End, Tally};
@@ -60,7 +60,9 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
         registry: Arc::new(Registry::new(store.clone(), Arc::clone(&health), Arc::clone(&metrics))),
         issuing: Arc::new(Issuing::new(store.clone(), folder.path(), None)),
         telemetry,
-        store,
+        store: store.clone(),
+        onboarding: Arc::new(Onboarding::new(store, Arc::new(Passwords::start().unwrap()), None)),
+        brokers: None,
         key: KeyHeader::new("api-key-name", None).unwrap(),
         introduction: Introduction::default(),
         health,
@@ -71,7 +73,8 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     let tasks = Tasks { tracker: TaskTracker::new(), abort: CancellationToken::new() };
     let served = tokio::spawn(async move {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        serve(stream, Peer { ip, certificate, word: Word::default() }, &service, BOUNDS, tasks).await
+        let peer = Peer { ip, port: 1, certificate, word: Word::default() };
+        serve(stream, peer, &service, BOUNDS, tasks).await
     });
     Connection { peer, served, stop, _folder: folder }
 }

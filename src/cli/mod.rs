@@ -1,6 +1,7 @@
 //! One file per subcommand; here is what they share: the words of the command line, exit codes,
 //! and the two ways of saying something.
 
+mod accounts;
 mod audit;
 mod cas;
 mod certs;
@@ -15,6 +16,8 @@ mod keys;
 mod pubs;
 mod serve;
 mod subs;
+mod times;
+mod tokens;
 
 use crate::{
     config::{Config, Environment, Loaded},
@@ -90,6 +93,12 @@ enum Command {
     Key(keys::Command),
     /// Show who did what, and when
     Audit(audit::Args),
+    /// Make and end onboarding tokens, which devices show to be given an account
+    #[command(subcommand)]
+    Token(tokens::Command),
+    /// Show and change accounts: what clients of MQTT brokers may do
+    #[command(subcommand)]
+    Account(accounts::Command),
 }
 
 /// Why a command failed; said once, on stderr, by [`run`].
@@ -146,7 +155,9 @@ pub fn run(
         | Command::Cert(_)
         | Command::Device(_)
         | Command::Key(_)
-        | Command::Audit(_) => None,
+        | Command::Audit(_)
+        | Command::Token(_)
+        | Command::Account(_) => None,
     };
     if let Some(done) = done {
         return done.unwrap_or_else(|error| failed(&error));
@@ -186,6 +197,8 @@ fn execute(command: Command, loaded: Loaded) -> Result<ExitCode, CliError> {
             Command::Device(command) => devices::run(command, loaded).await,
             Command::Key(command) => keys::run(command, loaded).await,
             Command::Audit(args) => audit::run(args, loaded).await,
+            Command::Token(command) => tokens::run(command, loaded).await,
+            Command::Account(command) => accounts::run(command, loaded).await,
         }
     })
 }

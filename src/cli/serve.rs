@@ -14,7 +14,7 @@ pub(super) async fn run(loaded: Loaded) -> Result<ExitCode, CliError> {
         Some(file) => log::info!("configured by {}", file.display()),
         None => log::info!("no config file: defaults, and variables over them"),
     }
-    for sentence in config.warnings().into_iter().chain(config.not_built_yet()) {
+    for sentence in config.warnings() {
         log::warn!("{sentence}");
     }
     let stop = stop_signal().map_err(CliError::Runtime)?;

@@ -227,15 +227,12 @@ fn default_addresses_are_known_as_such() {
 }
 
 #[test]
-fn says_what_is_not_built_yet_and_what_is_rarely_meant() {
-    assert_eq!(Config::default().not_built_yet(), [""; 0]);
+fn says_what_is_rarely_meant() {
     assert_eq!(Config::default().warnings(), [""; 0]);
     let text = "[meter]\nclient_cert = \"required\"\nproxy_protocol = \"v2\"\ntrusted_proxies = [\"::1\"]\n\
         [api]\nkey_value = \"k\"\nbroker_token = \"t\"\n[tunnel]\nlisten = [\"[::]:1\"]\nallow = []\n\
         [acme]\ndomains = [\"a.example\"]\nlisten_http = [\"[::]:80\"]\n\
         [admin]\nlisten = [\"0.0.0.0:1\"]\n[database]\nurl = \"postgres://h/d\"\nallow_unsafe = true\n[confirm]\ntls = false\nlisten = []\n";
     let config = parse(text).unwrap();
-    let asked = config.not_built_yet();
-    assert!(asked.len() == 1 && asked.iter().all(|sentence| sentence.starts_with("[api]")), "{asked:?}");
     assert_eq!(config.warnings().len(), 6, "{:?}", config.warnings());
 }

@@ -1,29 +1,11 @@
 //! What is allowed, and worth saying in the log.
 
-use super::{Api, Compat, Config, IpNet};
+use super::{Compat, Config, IpNet};
 
 /// Bytes: a random key of letters and digits that is shorter than this has under 100 bits.
 const SHORT_KEY: usize = 17;
 
 impl Config {
-    /// Says what this configuration asks for that this m0v does not have yet: one sentence each.
-    /// Shrinks with each room that is built.
-    #[must_use]
-    pub fn not_built_yet(&self) -> Vec<String> {
-        let mut asked = Vec::new();
-        if !self.api.listen.is_empty() {
-            let Api { onboarding_token, broker_token, .. } = &self.api;
-            for (key, is_set) in
-                [("onboarding_token", onboarding_token.is_some()), ("broker_token", broker_token.is_some())]
-            {
-                if is_set {
-                    asked.push(format!("[api] {key}: the routes that need it are"));
-                }
-            }
-        }
-        asked.into_iter().map(|what| format!("{what} not built yet, these settings have no effect")).collect()
-    }
-
     /// Says what is allowed but rarely meant: one sentence each, to be logged once at start.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! What a stranger can cause is `debug` and a counter; `warn` has recovered; `error` means
 //! that someone must act. Nothing a peer sent is logged but device ids.
 
+use super::accounts::{BrokerLabel, OutcomeLabel};
 use super::handshakes::{Failed, Offered, unix_seconds};
 use super::health::Health;
 use super::metrics::{ConfirmationLabel, HandshakeLabel, Metrics, PortLabel, ReasonLabel, StatusLabel};
@@ -472,6 +473,27 @@ pub fn cannot_issue(metrics: &Metrics, error: &IssueError) {
     } else {
         log::debug!(target: room("api"), "cannot issue certificates: {error}");
     }
+}
+
+/// An account was asked for.
+pub fn registered(metrics: &Metrics, is_made: bool) {
+    let outcome = if is_made { "made" } else { "refused" };
+    metrics.accounts.registrations.get_or_create(&OutcomeLabel { outcome }).inc();
+    log::debug!(target: room("api"), "an account was asked for: {outcome}");
+}
+
+/// An account's device greeted.
+pub fn greeted(metrics: &Metrics, is_known: bool) {
+    let outcome = if is_known { "known" } else { "refused" };
+    metrics.accounts.greetings.get_or_create(&OutcomeLabel { outcome }).inc();
+    log::debug!(target: room("api"), "a handshake of an account: {outcome}");
+}
+
+/// A broker was answered.
+pub fn broker_answered(metrics: &Metrics, route: &'static str, is_allowed: bool) {
+    let answer = if is_allowed { "allow" } else { "deny" };
+    metrics.accounts.answers.get_or_create(&BrokerLabel { route, answer }).inc();
+    log::debug!(target: room("api"), "a broker asked for {route}: {answer}");
 }
 
 /// A confirmation is stored; a conflict is the operator's to resolve.

@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`, in the Prometheus text format.
 
+use super::accounts::Accounts;
 use super::devices::Certificates;
 use super::handshakes::Handshakes;
 use super::stored::Stored;
@@ -83,6 +84,8 @@ pub struct Metrics {
     pub requests: Family<StatusLabel, Counter>,
     /// Requests with an API key that is none.
     pub wrong_api_keys: Counter,
+    /// Accounts, and what brokers ask of them.
+    pub accounts: Accounts,
     /// Confirmations stored.
     pub confirmations: Family<ConfirmationLabel, Counter>,
     /// Queries that wait for a confirmation now.
@@ -134,6 +137,7 @@ impl Default for Metrics {
             "Requests with an API key that is not accepted",
             wrong_api_keys.clone(),
         );
+        let accounts = Accounts::register(&mut registry);
         let held = Gauge::default();
         registry.register("queries_held", "Queries that wait for a confirmation now", held.clone());
         let devices = Certificates::register(&mut registry);
@@ -169,6 +173,7 @@ impl Default for Metrics {
             refused,
             requests,
             wrong_api_keys,
+            accounts,
             confirmations,
             held,
             devices,

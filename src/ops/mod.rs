@@ -2,6 +2,7 @@
 //!
 //! One function of [`events`] per event does both the log line and the metric.
 
+pub mod accounts;
 pub mod admin;
 pub mod devices;
 pub mod events;

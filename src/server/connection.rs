@@ -342,7 +342,8 @@ async fn serve(
             talk(house, stream, room, identity.as_deref(), connection, &session).await;
         }
         Service::Api(service) => {
-            let peer = api::Peer { ip: connection.peer.ip(), certificate: shown, word };
+            let (ip, port) = (connection.peer.ip(), connection.peer.port());
+            let peer = api::Peer { ip, port, certificate: shown, word };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };

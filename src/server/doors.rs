@@ -9,8 +9,8 @@ use crate::api::{
 };
 use crate::config::{self, ClientCert, Config, Port, Secret, UnknownId};
 use crate::confirm::{ConfirmService, Lookup, TURNS};
-use crate::device::Registry;
 use crate::device::issue::Issuing;
+use crate::device::{Brokers, Onboarding, Passwords, Registry};
 use crate::meter::{Batcher, Creation, Known, Lanes, MeterService, Spool};
 use crate::net::listen::{self, BindError};
 use crate::ops::events;
@@ -265,7 +265,7 @@ impl Rooms {
         telemetry: TelemetrySink,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, ServeError> {
         let Shared { store, known, registry, lanes } = shared;
         let Lanes { health, metrics, .. } = lanes;
         let meter = MeterService {
@@ -298,8 +298,16 @@ impl Rooms {
             metrics: Arc::clone(metrics),
         };
         let key_value = config.api.key_value.as_ref().map(Secret::expose_secret);
+        let passwords = Arc::new(Passwords::start().map_err(ServeError::Passwords)?);
+        let token = config.api.onboarding_token.as_ref().map(Secret::expose_secret);
+        let brokers = config.api.broker_token.as_ref().map(|token| {
+            let brokers = Brokers::new(Arc::clone(store), Arc::clone(&passwords));
+            (Arc::new(brokers), token.expose_secret().to_owned())
+        });
         let api = ApiService::new(Ground {
             lookup,
+            onboarding: Arc::new(Onboarding::new(Arc::clone(store), passwords, token)),
+            brokers,
             store: Arc::clone(store),
             registry: Arc::clone(registry),
             issuing: Arc::new(Issuing::new(
@@ -315,11 +323,11 @@ impl Rooms {
             metrics: Arc::clone(metrics),
             stop: stop.clone(),
         });
-        Self {
+        Ok(Self {
             registry: Arc::clone(registry),
             meter: Arc::new(meter),
             confirm: Arc::new(confirm),
             api: Arc::new(api),
-        }
+        })
     }
 }

@@ -76,6 +76,9 @@ pub enum ServeError {
     /// TLS options that make no server.
     #[error(transparent)]
     Tls(#[from] SetupError),
+    /// No threads for passwords.
+    #[error("cannot start the threads that check passwords: {0}")]
+    Passwords(#[source] io::Error),
     /// A task of ours died while starting.
     #[error("a start-up task failed: {0}")]
     Task(String),
@@ -134,7 +137,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
     let lanes = doors::lanes(&config, spool.node, spool.packets, &health, &metrics);
     let draining = spool::drain(&lanes);
     let shared = doors::Shared { store: &store, known: &known, registry: &registry, lanes: &lanes };
-    let rooms = doors::Rooms::build(&config, shared, telemetry, &mut tasks, &stopping);
+    let rooms = doors::Rooms::build(&config, shared, telemetry, &mut tasks, &stopping)?;
     drop(lanes);
     let house = House::new(&config, open_files, &metrics, stopping.clone())
         .map_err(|error| ServeError::Task(error.to_string()))?;

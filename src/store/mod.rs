@@ -1,9 +1,10 @@
 //! Where readings and confirmations are kept: one interface, two engines.
 //!
 //! [`Store`] is everything the rooms above may ask; [`Lane`] is the fast path of
-//! packets; [`People`] is the operator's part; a [`Bell`] wakes those who wait. `postgres` and
-//! `embedded` implement them; nothing above names an engine.
+//! packets; [`People`] is the operator's part, [`Accounts`] onboarding's and brokers'; a
+//! [`Bell`] wakes those who wait. `postgres` and `embedded` implement them; nothing above names an engine.
 
+pub mod accounts;
 mod bell;
 pub mod devices;
 pub mod embedded;
@@ -16,6 +17,7 @@ pub mod postgres;
 mod seal;
 mod telemetry;
 
+pub use accounts::Accounts;
 pub use bell::{Bell, Listener, Topic};
 pub use devices::Devices;
 pub use embedded::spool;
@@ -167,7 +169,7 @@ const LATEST: i64 = 100;
 /// Everything the rooms above may ask of a database. All calls have a deadline
 /// of their own and may be dropped.
 #[async_trait]
-pub trait Store: People + ApiKeys + Devices + Telemetry {
+pub trait Store: People + ApiKeys + Devices + Telemetry + Accounts {
     /// Applies or upgrades the schema and checks the database's durability settings.
     /// Idempotent; several nodes may call it at once.
     async fn prepare(&self) -> Result<(), StoreError>;

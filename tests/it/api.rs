@@ -207,8 +207,17 @@ fn the_description_is_served() {
                 "/devicetelemetry/{deviceId}",
                 "/forwardstatus",
                 "/forwardtelemetry",
+                "/mqtt/acl",
+                "/mqtt/auth",
+                "/mqtt/micro",
+                "/mqtt/resource",
+                "/mqtt/superuser",
+                "/mqtt/topic",
+                "/mqtt/user",
+                "/mqtt/vhost",
                 "/openapi.json",
-                "/syncdevicecert"
+                "/register",
+                "/syncdevicecert",
             ],
             "every route of the router, and no other"
         );

@@ -189,6 +189,18 @@ impl Site {
         self.numbers(&format!("SELECT count(*) FROM {table}"))[0].expect("count is never null")
     }
 
+    /// Runs statements beside the server, as an operator with `psql` or `sqlite3` would.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self.database() {
+            None => {
+                let store = Connection::open(self.sqlite_file()).expect("opens m0v.sqlite");
+                store.busy_timeout(Duration::from_secs(30)).expect("sets the busy timeout");
+                store.execute_batch(sql).expect("the statements are as agreed");
+            }
+            Some(database) => execute_postgres(database.url(), sql),
+        }
+    }
+
     /// The embedded store's file.
     pub(crate) fn sqlite_file(&self) -> PathBuf {
         self.data_dir().join("m0v.sqlite")
@@ -220,6 +232,18 @@ fn read_postgres<T>(url: &str, sql: &str, row: impl FnMut(&tokio_postgres::Row) 
         rows
     });
     rows.iter().map(row).collect()
+}
+
+fn execute_postgres(url: &str, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("starts a runtime").block_on(async {
+        let (client, connection) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connects to PostgreSQL");
+        let connection = tokio::spawn(connection);
+        client.batch_execute(sql).await.expect("the statements are as agreed");
+        drop(client);
+        connection.await.expect("the connection's task ends").expect("the connection ends well");
+    });
 }
 
 fn json(text: Option<&str>) -> Option<Value> {

@@ -1,5 +1,6 @@
 //! The suite on the embedded store, and what is its own.
 
+use crate::accounts;
 use crate::contract::{self, Bench, by_id, row};
 use crate::devices;
 use crate::keys;
@@ -94,6 +95,41 @@ async fn wakes_those_who_wait_wherever_it_was_stored() {
 #[tokio::test]
 async fn tells_later_confirmations_from_earlier_ones() {
     people::tells_later_confirmations_from_earlier_ones(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn lets_in_by_the_rules_of_the_entry() {
+    accounts::lets_in_by_the_rules_of_the_entry(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn refuses_tokens_that_are_used_up_or_expired() {
+    accounts::refuses_tokens_that_are_used_up_or_expired(&File::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uses_a_token_up_exactly() {
+    accounts::uses_a_token_up_exactly(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn notes_handshakes_and_rotates_identities() {
+    accounts::notes_handshakes_and_rotates_identities(&File::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rotates_once_in_a_race() {
+    accounts::rotates_once_in_a_race(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn changes_what_an_account_may_do() {
+    accounts::changes_what_an_account_may_do(&File::prepared().await).await;
+}
+
+#[tokio::test]
+async fn ties_accounts_to_devices() {
+    accounts::ties_accounts_to_devices(&File::prepared().await).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What both engines of the store promise, and what each must survive.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod acme;
 #[path = "../support/postgres.rs"]
 #[cfg(test)]

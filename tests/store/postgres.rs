@@ -1,5 +1,6 @@
 //! The suite on PostgreSQL, and what is its own.
 
+use crate::accounts;
 use crate::devices;
 use crate::keys;
 use crate::people;
@@ -106,6 +107,41 @@ async fn wakes_those_who_wait_wherever_it_was_stored() {
 #[tokio::test]
 async fn tells_later_confirmations_from_earlier_ones() {
     people::tells_later_confirmations_from_earlier_ones(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn lets_in_by_the_rules_of_the_entry() {
+    accounts::lets_in_by_the_rules_of_the_entry(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn refuses_tokens_that_are_used_up_or_expired() {
+    accounts::refuses_tokens_that_are_used_up_or_expired(&Database::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uses_a_token_up_exactly() {
+    accounts::uses_a_token_up_exactly(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn notes_handshakes_and_rotates_identities() {
+    accounts::notes_handshakes_and_rotates_identities(&Database::prepared().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rotates_once_in_a_race() {
+    accounts::rotates_once_in_a_race(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn changes_what_an_account_may_do() {
+    accounts::changes_what_an_account_may_do(&Database::prepared().await).await;
+}
+
+#[tokio::test]
+async fn ties_accounts_to_devices() {
+    accounts::ties_accounts_to_devices(&Database::prepared().await).await;
 }
 
 #[tokio::test]

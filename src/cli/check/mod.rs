@@ -5,6 +5,7 @@
 mod acme;
 mod database;
 mod identity;
+mod onboarding;
 mod ports;
 mod proxies;
 mod spool;
@@ -28,8 +29,8 @@ pub(super) struct Args {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     grade: Grade,
-    /// `config`, `database`, `spool`, `chain`, `acme`, `ports`, `proxies`, `device`, `open`, `ca`, `devices`,
-    /// `tunnel`.
+    /// `config`, `database`, `spool`, `chain`, `acme`, `onboarding`, `ports`, `proxies`, `device`, `open`, `ca`,
+    /// `devices`, `tunnel`.
     what: &'static str,
     text: String,
 }
@@ -88,8 +89,8 @@ fn configuration(loaded: &Loaded) -> Vec<Finding> {
         None => "no file, defaults and variables".to_owned(),
     };
     let mut findings = vec![Finding::ok("config", source)];
-    let sentences = loaded.config.warnings().into_iter().chain(loaded.config.not_built_yet());
-    findings.extend(sentences.map(|sentence| Finding::warning("config", sentence)));
+    findings
+        .extend(loaded.config.warnings().into_iter().map(|sentence| Finding::warning("config", sentence)));
     findings
 }
 
@@ -98,6 +99,7 @@ async fn surroundings(config: &Config) -> Vec<Finding> {
     findings.extend(spool::check(config));
     findings.extend(trust::check(config));
     findings.extend(acme::check(config).await);
+    findings.extend(onboarding::check(config).await);
     findings.extend(ports::check(config));
     findings.extend(proxies::check(config));
     findings.extend(identity::check(config).await);

@@ -4,6 +4,7 @@
 //! mode neither waits for the other, and other processes may use the file beside them. Their
 //! commits are noticed by `PRAGMA data_version`.
 
+mod accounts;
 mod confirm;
 mod conflicts;
 mod devices;

@@ -152,11 +152,13 @@ CREATE TABLE account (
     identity_hash TEXT NOT NULL UNIQUE,
     username TEXT NOT NULL UNIQUE,
     password_hash TEXT NOT NULL,
+    mosquitto_hash TEXT NOT NULL,
     device_id TEXT REFERENCES device,
     status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
     created_at INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000),
     last_handshake_at INTEGER
 ) STRICT;
+CREATE INDEX account_device ON account (device_id);
 
 CREATE TABLE acl (
     account_id INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,

@@ -6,6 +6,7 @@
 //! `partition` keep the schema; `lane`, `confirm`, `pubs`, `subs`, `conflicts` and `acme` are the work;
 //! `hear` listens to other nodes.
 
+mod accounts;
 mod acme;
 mod checkout;
 mod confirm;

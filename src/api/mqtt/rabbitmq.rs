@@ -1,0 +1,248 @@
+//! RabbitMQ's HTTP authentication backend (`rabbitmq_auth_backend_http`, method POST) for its MQTT
+//! plugin: a form comes in, the word `allow` or `deny` goes out.
+//!
+//! RabbitMQ makes a routing key of a topic: `/` becomes a dot, `+` a star. So on it `a.b` and `a/b`
+//! are one topic, and names with a dot or a star could reach into another level: they fill in no
+//! pattern here.
+
+use super::Mqtt;
+use super::body::Question;
+use super::caller::Broker;
+use crate::api::body::FormBody;
+use crate::api::error::{ApiError, ErrorBody};
+use crate::device::acl::{Pattern, Subject, allows_filter, allows_topic};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The exchange of the MQTT plugin, and the beginnings of its queues' names.
+const EXCHANGE: &str = "amq.topic";
+const SUBSCRIPTION: &str = "mqtt-subscription-";
+const WILL: &str = "mqtt-will-";
+
+/// Who wants to log in.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described, never made")]
+pub(in crate::api) struct UserQuestion {
+    username: String,
+    password: String,
+    /// As MQTT clients name themselves; the name or device of another account is refused.
+    client_id: Option<String>,
+}
+
+/// Which virtual host is entered.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described, never made")]
+pub(in crate::api) struct VhostQuestion {
+    username: String,
+    vhost: String,
+}
+
+/// Which queue or exchange is used.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described, never made")]
+pub(in crate::api) struct ResourceQuestion {
+    username: String,
+    /// `queue` or `exchange`.
+    resource: String,
+    name: String,
+    /// `configure`, `write` or `read`.
+    permission: String,
+}
+
+/// Which topic is used.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described, never made")]
+pub(in crate::api) struct TopicQuestion {
+    username: String,
+    /// The exchange.
+    name: String,
+    /// `write` or `read`.
+    permission: String,
+    routing_key: String,
+}
+
+/// May this user log in to RabbitMQ?
+#[utoipa::path(
+    post, path = "/mqtt/user", tag = "brokers", security(("brokerToken" = []), ("brokerTokenInQuery" = [])),
+    request_body(content = UserQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "`allow` or `deny`", body = String, content_type = "text/plain", example = "allow"),
+        (status = 400, description = "No form", body = ErrorBody),
+        (status = 401, description = "Not the broker token", body = ErrorBody),
+        (status = 404, description = "No broker token is configured", body = ErrorBody),
+        (status = 405, description = "Not POST", body = ErrorBody),
+        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
+        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
+        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+    ),
+)]
+pub(in crate::api) async fn user(
+    State(mqtt): State<Arc<Mqtt>>,
+    _broker: Broker,
+    form: FormBody,
+) -> Result<Response, ApiError> {
+    let form = Question::Form(form);
+    let (username, password) = (form.text("username")?, form.text("password")?);
+    let client = mqtt.log_in(&username, &password, Some(&form.text("client_id")?)).await?;
+    Ok(answer(&mqtt, "user", client.is_some()))
+}
+
+/// May this user enter this virtual host of RabbitMQ?
+#[utoipa::path(
+    post, path = "/mqtt/vhost", tag = "brokers", security(("brokerToken" = []), ("brokerTokenInQuery" = [])),
+    request_body(content = VhostQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "`allow` or `deny`: any, what it finds there is asked for again", body = String, content_type = "text/plain", example = "allow"),
+        (status = 400, description = "No form", body = ErrorBody),
+        (status = 401, description = "Not the broker token", body = ErrorBody),
+        (status = 404, description = "No broker token is configured", body = ErrorBody),
+        (status = 405, description = "Not POST", body = ErrorBody),
+        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
+        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
+        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+    ),
+)]
+pub(in crate::api) async fn vhost(
+    State(mqtt): State<Arc<Mqtt>>,
+    _broker: Broker,
+    form: FormBody,
+) -> Result<Response, ApiError> {
+    let username = Question::Form(form).text("username")?;
+    let client = mqtt.client(&username).await?;
+    Ok(answer(&mqtt, "vhost", client.is_some()))
+}
+
+/// May this user use this queue or exchange of RabbitMQ?
+#[utoipa::path(
+    post, path = "/mqtt/resource", tag = "brokers", security(("brokerToken" = []), ("brokerTokenInQuery" = [])),
+    request_body(content = ResourceQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "`allow` for the queues and the exchange of the MQTT plugin, else `deny`", body = String, content_type = "text/plain", example = "allow"),
+        (status = 400, description = "No form", body = ErrorBody),
+        (status = 401, description = "Not the broker token", body = ErrorBody),
+        (status = 404, description = "No broker token is configured", body = ErrorBody),
+        (status = 405, description = "Not POST", body = ErrorBody),
+        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
+        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
+        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+    ),
+)]
+pub(in crate::api) async fn resource(
+    State(mqtt): State<Arc<Mqtt>>,
+    _broker: Broker,
+    form: FormBody,
+) -> Result<Response, ApiError> {
+    let form = Question::Form(form);
+    let (username, name) = (form.text("username")?, form.text("name")?);
+    let (resource, permission) = (form.text("resource")?, form.text("permission")?);
+    let is_known = mqtt.client(&username).await?.is_some();
+    let is_allowed = is_known
+        && match (resource.as_str(), permission.as_str()) {
+            ("exchange", "read" | "write") => name == EXCHANGE,
+            ("queue", "configure" | "read" | "write") => match client_id_of(&name) {
+                // Over AMQP the name is the client's to choose, and no client id was asked for.
+                Some(client_id) => {
+                    let taken = mqtt.brokers.is_anothers(client_id, &username).await;
+                    !mqtt.known(taken.map_err(Into::into))?
+                }
+                None => false,
+            },
+            _ => false,
+        };
+    Ok(answer(&mqtt, "resource", is_allowed))
+}
+
+/// May this user use this topic of RabbitMQ?
+#[utoipa::path(
+    post, path = "/mqtt/topic", tag = "brokers", security(("brokerToken" = []), ("brokerTokenInQuery" = [])),
+    request_body(content = TopicQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "`allow` or `deny`", body = String, content_type = "text/plain", example = "allow"),
+        (status = 400, description = "No form", body = ErrorBody),
+        (status = 401, description = "Not the broker token", body = ErrorBody),
+        (status = 404, description = "No broker token is configured", body = ErrorBody),
+        (status = 405, description = "Not POST", body = ErrorBody),
+        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
+        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
+        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+    ),
+)]
+pub(in crate::api) async fn topic(
+    State(mqtt): State<Arc<Mqtt>>,
+    _broker: Broker,
+    form: FormBody,
+) -> Result<Response, ApiError> {
+    let form = Question::Form(form);
+    let (username, permission) = (form.text("username")?, form.text("permission")?);
+    let (exchange, key) = (form.text("name")?, form.text("routing_key")?);
+    let client = mqtt.client(&username).await?.filter(|_| exchange == EXCHANGE);
+    let is_allowed = client.is_some_and(|client| {
+        let subject = as_routed(client.subject());
+        let topic = key.replace('.', "/").replace('*', "+");
+        match permission.as_str() {
+            "write" => allows_topic(&routed(client.publish()), subject, &topic),
+            "read" => allows_filter(&routed(client.subscribe()), subject, &topic),
+            _ => false,
+        }
+    });
+    Ok(answer(&mqtt, "topic", is_allowed))
+}
+
+/// The client a queue of the plugin belongs to: `mqtt-subscription-CLIENTqos1`, `mqtt-will-CLIENT`.
+fn client_id_of(queue: &str) -> Option<&str> {
+    if let Some(client) = queue.strip_prefix(SUBSCRIPTION) {
+        return client.strip_suffix("qos0").or_else(|| client.strip_suffix("qos1"));
+    }
+    queue.strip_prefix(WILL)
+}
+
+/// Patterns as routing keys see them: a dot parts levels too.
+fn routed(patterns: &[Pattern]) -> Vec<Pattern> {
+    patterns.iter().filter_map(|pattern| Pattern::parse(&pattern.as_str().replace('.', "/")).ok()).collect()
+}
+
+/// Names that are more than a level of a routing key are left out.
+fn as_routed(subject: Subject<'_>) -> Subject<'_> {
+    let is_plain = |name: &&str| !name.contains(['.', '*']);
+    Subject {
+        username: Some(subject.username).filter(is_plain).unwrap_or_default(),
+        device: subject.device.filter(is_plain),
+    }
+}
+
+fn answer(mqtt: &Mqtt, route: &'static str, is_allowed: bool) -> Response {
+    let word = if mqtt.answered(route, is_allowed) { "allow" } else { "deny" };
+    ([(header::CACHE_CONTROL, "no-store")], word).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{as_routed, client_id_of};
+    use crate::device::acl::Subject;
+
+    #[test]
+    fn knows_whose_queue_it_is() {
+        for (queue, client) in [
+            ("mqtt-subscription-annqos0", Some("ann")),
+            ("mqtt-subscription-annqos1", Some("ann")),
+            ("mqtt-subscription-qos1qos1", Some("qos1")),
+            ("mqtt-subscription-ann", None),
+            ("mqtt-will-ann", Some("ann")),
+            ("orders", None),
+            ("", None),
+        ] {
+            assert_eq!(client_id_of(queue), client, "{queue}");
+        }
+    }
+
+    #[test]
+    fn names_with_dots_fill_in_nothing() {
+        let subject = as_routed(Subject { username: "a.b", device: Some("d*") });
+        assert_eq!(subject, Subject { username: "", device: None });
+        let plain = Subject { username: "un-1", device: Some("meter-7") };
+        assert_eq!(as_routed(plain), plain);
+    }
+}
