@@ -5,7 +5,8 @@ use super::Mqtt;
 use super::caller;
 use crate::api::Peer;
 use crate::api::body::JsonBody;
-use crate::api::error::{ApiError, ErrorBody};
+use crate::api::error::ApiError;
+use crate::api::refusals::{Always, BadRequest, NoBroker, Unavailable};
 use crate::device::acl::{Pattern, Subject};
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
@@ -46,13 +47,7 @@ pub(in crate::api) struct Authenticated {
     request_body(content = Authentication, content_type = "application/json"),
     responses(
         (status = 200, description = "It may, or not", body = Authenticated),
-        (status = 400, description = "No JSON object", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn authenticate(
