@@ -95,7 +95,7 @@ pub(super) struct Registered {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "described, never made")]
-pub(super) struct Greeting {
+pub(super) struct Handshake {
     /// As told when it was registered.
     identity: Option<String>,
     /// Whether it wants another identity, in place of this one.
@@ -159,7 +159,7 @@ pub(super) async fn register(
     post,
     path = "/",
     tag = "accounts",
-    request_body(content = Greeting, content_type = "application/json"),
+    request_body(content = Handshake, content_type = "application/json"),
     responses(
         (status = 200, description = "Noted, or nobody's identity, or a disabled account's (`isSuccessful` is false)", body = Greeted, content_type = "application/json"),
         Always, BadRequest, TooOften, Unavailable,

@@ -23,8 +23,8 @@ use utoipa::ToSchema;
 pub(in crate::api) struct Authentication {
     /// The broker token, unless it is in the header or the query.
     auth_token: Option<String>,
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 /// What a client may do; both lists are null if it may not connect.
@@ -64,8 +64,8 @@ pub(in crate::api) async fn authenticate(
     let body = JsonBody::from_request(Request::from_parts(parts, body), &()).await?;
     let body = body.object()?;
     let text = |name| body.find(name).map(|part| part.string()).transpose().map(Option::unwrap_or_default);
+    let token = body.find("authToken").map(|token| token.string()).transpose()?;
     if !is_elsewhere {
-        let token = body.find("authToken").map(|token| token.string()).transpose()?;
         mqtt.token.judge(token.as_deref(), peer)?;
     }
     let client = mqtt.log_in(&text("username")?, &text("password")?, None).await?;

@@ -26,8 +26,8 @@ const SUBSCRIBE: u8 = 4;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct AuthQuestion {
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// The name or device of another account is refused.
     clientid: Option<String>,
 }
@@ -36,8 +36,8 @@ pub(in crate::api) struct AuthQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct AclQuestion {
-    username: String,
-    topic: String,
+    username: Option<String>,
+    topic: Option<String>,
     /// 1 read, 2 write, 3 both, 4 subscribe.
     acc: u8,
     clientid: Option<String>,
@@ -47,7 +47,7 @@ pub(in crate::api) struct AclQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct SuperuserQuestion {
-    username: String,
+    username: Option<String>,
 }
 
 /// The verdict once more.

@@ -23,12 +23,12 @@ const EXCHANGE: &str = "amq.topic";
 const SUBSCRIPTION: &str = "mqtt-subscription-";
 const WILL: &str = "mqtt-will-";
 
-/// Who wants to log in.
+/// Who wants to log in. Here and below an absent member is an empty one, which names nobody.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct UserQuestion {
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// As MQTT clients name themselves; the name or device of another account is refused.
     client_id: Option<String>,
 }
@@ -37,32 +37,32 @@ pub(in crate::api) struct UserQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct VhostQuestion {
-    username: String,
-    vhost: String,
+    username: Option<String>,
+    vhost: Option<String>,
 }
 
 /// Which queue or exchange is used.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct ResourceQuestion {
-    username: String,
+    username: Option<String>,
     /// `queue` or `exchange`.
-    resource: String,
-    name: String,
+    resource: Option<String>,
+    name: Option<String>,
     /// `configure`, `write` or `read`.
-    permission: String,
+    permission: Option<String>,
 }
 
 /// Which topic is used.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct TopicQuestion {
-    username: String,
+    username: Option<String>,
     /// The exchange.
-    name: String,
+    name: Option<String>,
     /// `write` or `read`.
-    permission: String,
-    routing_key: String,
+    permission: Option<String>,
+    routing_key: Option<String>,
 }
 
 /// May this user log in to RabbitMQ?
