@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures m0v beside the limits of the machine and prints one line a figure: benches/run.sh [STEP...]
-#   STEP: ingest handshakes idle storm embedded restart pure (all of them if none is named)
+#   STEP: ingest handshakes idle tunnels storm embedded restart pure (all of them if none is named)
 #   M0V_BENCH_URL  an empty PostgreSQL database on this machine, which will be filled (ingest … restart)
 #   ROUNDS         repetitions (3); take medians, run nothing else meanwhile
 # Every load is bounded in count and time. Ratios are taken in one run, seconds after the limit they are measured
@@ -138,6 +138,21 @@ idle() {
     done
 }
 
+# Idle tunnels of one gateway, on the embedded store: out of the process, and to the meter port within it.
+tunnels() {
+    local gateway=20518 target old
+    for target in outside 127.0.0.1:$port; do
+        for old in "" --old; do
+            M0V_TUNNEL__LISTEN=127.0.0.1:$gateway M0V_TUNNEL__ALLOW=127.0.0.1:20519,127.0.0.1:$port \
+                M0V_TLS__COMPAT=rsa-kx serve ""
+            [ -e "$scratch/gateway" ] || (cd "$scratch" && "$m0v" cert issue gateway --out gateway >/dev/null)
+            say "idle tunnels to $target $old: 2000 open, $(benches/tunnels.py "$server" $gateway "$target" 2000 \
+                "$scratch/m0v-data/tls/ca.pem" "$scratch"/gateway/{certificate,private_key}.pem $old) bytes each"
+            leave
+        done
+    done
+}
+
 storm() {
     : "${M0V_BENCH_URL:?an empty PostgreSQL database}"
     serve "$M0V_BENCH_URL"
@@ -197,6 +212,6 @@ pure() {
 }
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(ingest handshakes idle storm embedded restart pure)
+[ $# -gt 0 ] || steps=(ingest handshakes idle tunnels storm embedded restart pure)
 say "# $(date -u +%FT%TZ) $(git rev-parse --short HEAD), $(nproc) cores: ${steps[*]}"
 for step in "${steps[@]}"; do $step; done

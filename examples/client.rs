@@ -465,6 +465,12 @@ impl fmt::Display for Fault {
                 "the certificate of {place} is not trusted: {cause}; is --ca the CA of this server, and --host a \
                  name in its certificate?"
             ),
+            // What the kernel calls a read that took too long depends on the system.
+            Self::Connection { place, cause }
+                if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                write!(f, "{place} does not answer: nothing for {} s", PATIENCE.as_secs())
+            }
             Self::Connection { place, cause } => write!(f, "the connection to {place} broke: {cause}"),
             Self::Refused { refused, count } => write!(f, "{refused} of {count} readings were not thanked"),
         }

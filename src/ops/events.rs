@@ -190,8 +190,9 @@ impl Connection {
         );
     }
 
-    /// A connection of a gateway is over.
+    /// A connection of a gateway is over. Of a stranger's more was said when its certificate was judged.
     pub fn tunnelled(&self, session: &Session, device: Option<&str>, outcome: &Outcome) {
+        let quiet = device.is_none() || matches!(outcome.end, tunnel::End::NoRequest);
         let device = device.unwrap_or("nobody");
         let Outcome { target, open, end } = outcome;
         self.metrics.tunnels.ended(end.label());
@@ -200,7 +201,7 @@ impl Connection {
         let target = target.as_ref().map_or_else(|| "no target".to_owned(), ToString::to_string);
         log::log!(
             target: room(self.port),
-            if matches!(end, tunnel::End::NoRequest) { log::Level::Debug } else { log::Level::Info },
+            if quiet { log::Level::Debug } else { log::Level::Info },
             "{}: {} {} {}, {device} to {target}, {there} bytes there, {back} back, {:.1} s, {end}",
             self.who(),
             session.stack.as_str(),

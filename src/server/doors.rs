@@ -132,10 +132,10 @@ impl Addresses {
     /// The listeners that no tunnel leads to, and why.
     fn closed_to_tunnels(&self) -> Vec<(SocketAddr, &'static str)> {
         let closed = [
-            (&self.admin, "is the admin port: no tunnel leads there"),
-            (&self.tunnel, "is the tunnel itself"),
-            (&self.acme_http, "is for the CA alone"),
-            (&self.acme_tls_alpn, "is for the CA alone"),
+            (&self.admin, tunnel::ADMIN),
+            (&self.tunnel, tunnel::ITSELF),
+            (&self.acme_http, tunnel::FOR_THE_CA),
+            (&self.acme_tls_alpn, tunnel::FOR_THE_CA),
         ];
         let each = |(addresses, why): (&Vec<SocketAddr>, _)| {
             addresses.iter().map(|address| (*address, why)).collect::<Vec<_>>()

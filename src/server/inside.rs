@@ -56,7 +56,7 @@ impl Inside {
 
 /// Which of the bound addresses takes connections to `address`: exactly that one, else the one that
 /// takes all of its family, as in the kernel.
-fn find(bound: &[SocketAddr], address: SocketAddr) -> io::Result<Option<usize>> {
+pub(super) fn find(bound: &[SocketAddr], address: SocketAddr) -> io::Result<Option<usize>> {
     let ip = reached(address.ip());
     let at = |test: &dyn Fn(IpAddr) -> bool| {
         bound.iter().position(|bound| bound.port() == address.port() && test(bound.ip()))

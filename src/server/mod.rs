@@ -49,7 +49,7 @@ pub use certificates::{CertificateFiles, chain_options, local_dir};
 pub use data_dir::{DataDirError, running_listeners};
 pub use secret::SecretError;
 pub use store::{embedded_file, open as open_store};
-pub use tunnel::tunnel_targets;
+pub use tunnel::{Meets, tunnel_meets, tunnel_targets};
 
 /// How long connections may take to answer what they have read, once the server stops.
 /// Below the 90 s after which systemd kills, above any commit that is going to succeed.

@@ -4,7 +4,7 @@ use super::ServeError;
 use super::connection::{Door, House, Service};
 use super::doors::compat;
 use super::front::Front;
-use super::inside::{Behind, Inside};
+use super::inside::{self, Behind, Inside};
 use crate::config::Config;
 use crate::device::Registry;
 use crate::net::authority::Authority;
@@ -18,6 +18,40 @@ use tokio_util::sync::CancellationToken;
 
 /// What the tunnel's port offers in ALPN.
 const HTTP: &[u8] = b"http/1.1";
+
+/// Why no tunnel leads to some of our own ports; each continues "the target …".
+pub(super) const ADMIN: &str = "is the admin port: no tunnel leads there";
+pub(super) const ITSELF: &str = "is the tunnel itself";
+pub(super) const FOR_THE_CA: &str = "is for the CA alone";
+const PLAIN: &str = "takes plain text from its proxies alone";
+
+/// What a tunnel meets at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meets {
+    /// None of our ports.
+    NoPortOfOurs,
+    /// The port of this section, within the process.
+    Port(&'static str),
+    /// A port that no tunnel leads to; the text continues "the address …".
+    Closed(&'static str),
+}
+
+/// What a tunnel to `address` meets when this configuration is served, as far as it tells the ports.
+#[must_use]
+pub fn tunnel_meets(config: &Config, address: SocketAddr) -> Meets {
+    let mut ports = Vec::new();
+    let mut add = |listen: &[SocketAddr], meets| ports.extend(listen.iter().map(|own| (*own, meets)));
+    for port in config.ports() {
+        add(port.listen, if port.tls { Meets::Port(port.section) } else { Meets::Closed(PLAIN) });
+    }
+    add(&config.admin.listen, Meets::Closed(ADMIN));
+    add(&config.tunnel.listen, Meets::Closed(ITSELF));
+    add(&config.acme.listen_http, Meets::Closed(FOR_THE_CA));
+    add(&config.acme.listen_tls_alpn, Meets::Closed(FOR_THE_CA));
+    let listens: Vec<SocketAddr> = ports.iter().map(|(own, _)| *own).collect();
+    let at = inside::find(&listens, address).ok().flatten();
+    at.and_then(|at| ports.get(at)).map_or(Meets::NoPortOfOurs, |(_, meets)| *meets)
+}
 
 /// What `[tunnel] allow` names.
 #[must_use]
@@ -105,7 +139,7 @@ impl Parts<'_> {
 fn behind(door: &Arc<Door>) -> Behind {
     match door.front.has_tls() {
         true => Behind::Door(Arc::clone(door)),
-        false => Behind::Closed("takes plain text from its proxies alone"),
+        false => Behind::Closed(PLAIN),
     }
 }
 

@@ -108,6 +108,9 @@ async fn attempt(
     match timeout_at(until, TcpStream::connect(address)).await {
         Err(_) => Err(Denied::Silent(target.clone())),
         Ok(Err(error)) => Err(Denied::Unreachable(target.clone(), error)),
+        Ok(Ok(tcp)) if is_its_own_peer(&tcp) => {
+            Err(Denied::Unreachable(target.clone(), io::ErrorKind::ConnectionRefused.into()))
+        }
         Ok(Ok(tcp)) => {
             linger(&tcp, Some(Duration::ZERO));
             let socket = Socket::Tcp(tcp);
@@ -119,8 +122,31 @@ async fn attempt(
     }
 }
 
+/// On this machine, where nothing listens at a port of the ephemeral range, the kernel may choose that very
+/// port to connect from, and connect the socket to itself.
+fn is_its_own_peer(tcp: &TcpStream) -> bool {
+    tcp.local_addr().is_ok_and(|own| tcp.peer_addr().is_ok_and(|peer| own == peer))
+}
+
 fn linger(tcp: &TcpStream, time: Option<Duration>) {
     if let Err(error) = SockRef::from(tcp).set_linger(time) {
         log::debug!("SO_LINGER: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test]
+    async fn a_socket_that_met_itself_is_told_from_a_connection() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        assert!(is_its_own_peer(&socket.connect(own).await.unwrap()));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!is_its_own_peer(&connection));
     }
 }

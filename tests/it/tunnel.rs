@@ -206,7 +206,8 @@ fn a_port_without_tls_is_reached_by_no_tunnel() {
     assert_eq!(refusal.status, 403, "{refusal:?}");
     assert!(refusal.message.contains("plain text"), "{refusal:?}");
     let said = site.run(&["check"]).said();
-    assert!(said.contains(&format!("warning: tunnel: {} is [meter]", places.meter)), "{said}");
+    let warning = format!("warning: tunnel: {} takes plain text from its proxies alone", places.meter);
+    assert!(said.contains(&warning), "{said}");
 }
 
 #[test]

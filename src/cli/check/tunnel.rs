@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::config::Config;
 use crate::net::authority::Authority;
-use crate::server;
+use crate::server::{self, Meets};
 use crate::tunnel::{Allowed, Pinned};
 use std::io;
 use std::net::SocketAddr;
@@ -28,36 +28,33 @@ fn judge(config: &Config, target: &Authority, found: Result<&Pinned, io::Error>)
             let text = format!("{target} leads to {kinds}: allow that address itself, or remove the name");
             Finding::fault("tunnel", text)
         }
-        Ok(Pinned { addresses, .. }) => match target.literal() {
-            Some(address) => literal(config, address),
-            None => {
-                let addresses = listed(addresses.iter().map(ToString::to_string));
-                Finding::ok("tunnel", format!("{target} may be reached, at {addresses} as long as m0v runs"))
-            }
-        },
+        Ok(Pinned { addresses, .. }) => reached(config, target, addresses),
     }
 }
 
-/// Says of an address what of ours is behind it.
-fn literal(config: &Config, target: SocketAddr) -> Finding {
-    let here = |address: &SocketAddr| {
-        let everywhere = address.ip().is_unspecified()
-            && target.ip().is_loopback()
-            && address.is_ipv4() == target.is_ipv4();
-        address.port() == target.port() && (address.ip() == target.ip() || everywhere)
+/// Says where an allowed target leads, and what of ours is there.
+fn reached(config: &Config, target: &Authority, addresses: &[SocketAddr]) -> Finding {
+    let met: Vec<_> =
+        addresses.iter().map(|address| (address, server::tunnel_meets(config, *address))).collect();
+    let closed = met.iter().find_map(|(address, meets)| match meets {
+        Meets::Closed(why) => Some((address, why)),
+        Meets::NoPortOfOurs | Meets::Port(_) => None,
+    });
+    let at = match target.literal() {
+        Some(_) => String::new(),
+        None => format!(", at {} as long as m0v runs", listed(addresses.iter().map(ToString::to_string))),
     };
-    match config.ports().into_iter().find(|port| port.listen.iter().any(here)) {
-        None => Finding::ok("tunnel", format!("{target} may be reached")),
-        Some(port) if port.tls => {
-            Finding::ok("tunnel", format!("{target} may be reached: [{}], within m0v", port.section))
+    match (closed, met.first()) {
+        (Some((address, why)), _) if target.literal() == Some(**address) => {
+            Finding::warning("tunnel", format!("{target} {why}: gateways get 403"))
         }
-        Some(port) => {
-            let text = format!(
-                "{target} is [{}], which takes plain text from its proxies only: no tunnel leads there",
-                port.section
-            );
-            Finding::warning("tunnel", text)
+        (Some((address, why)), _) => {
+            Finding::warning("tunnel", format!("{target} leads to {address}, which {why}: gateways get 403"))
         }
+        (None, Some((_, Meets::Port(section)))) => {
+            Finding::ok("tunnel", format!("{target} may be reached: [{section}], within m0v{at}"))
+        }
+        (None, _) => Finding::ok("tunnel", format!("{target} may be reached{at}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a hostile gateway or target may try: other ways to write what is closed, places that are taken
 //! and not used, memory, sessions that outlive their certificate.
 
-use super::{Gateway, LINE, Places, Tunnel, admin, bytes::outside, connect, eventually};
+use super::{Gateway, LINE, Places, Tunnel, admin, bytes::outside, connect, eventually, own_address};
 use crate::{
     client::{is_timeout, tcp},
     gateway::Device,
@@ -116,6 +116,34 @@ fn no_other_spelling_leads_where_no_tunnel_does() {
         "what cannot be read is not repeated: {said}"
     );
     gateway.open(&server, &meter);
+}
+
+/// Another way round to ports that are not for gateways: neither the tunnel's own nor the CA's.
+#[test]
+fn no_tunnel_leads_into_a_tunnel_or_to_the_cas_ports() {
+    let places = Places::new();
+    let more = Places::new();
+    let [own, http, alpn] = [more.meter.port(), more.api.port(), more.admin.port()];
+    let mut targets = vec![format!("127.0.0.1:{http}"), format!("127.3.2.1:{alpn}")];
+    targets.extend(own_address().map(|ip| format!("{ip}:{own}")));
+    let config = format!(
+        "[meter]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = [\"127.0.0.1:0\"]\n\
+         [tunnel]\nlisten = [\"0.0.0.0:{own}\"]\n[acme]\ndomains = [\"m0v.example\"]\n\
+         directory = \"https://127.0.0.1:1/\"\nlisten_http = [\"0.0.0.0:{http}\"]\nlisten_tls_alpn = [\"0.0.0.0:{alpn}\"]"
+    );
+    let listed: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let site = places.site(Engine::Embedded, &listed, &config);
+    let server = site.start();
+    let gateway = Gateway::listed(&site, "gateway-1");
+    let reasons = ["is for the CA alone", "is for the CA alone", "is the tunnel itself"];
+    for (target, why) in targets.iter().zip(reasons) {
+        let refusal = gateway.refused(&server, target);
+        assert_eq!((refusal.status, refusal.message), (403, format!("{target} {why}")));
+    }
+    let said = site.run(&["check"]).said();
+    for (target, why) in targets.iter().zip(reasons) {
+        assert!(said.contains(&format!("warning: tunnel: {target} {why}: gateways get 403")), "{said}");
+    }
 }
 
 #[test]

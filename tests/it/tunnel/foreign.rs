@@ -177,13 +177,13 @@ fn openssl_goes_through_on_both_stacks() {
 }
 
 /// `openssl s_client` to the tunnel's port.
-struct Openssl {
+pub(super) struct Openssl {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
 }
 
 impl Openssl {
-    fn start(server: &Server<'_>, options: &[&str]) -> Self {
+    pub(super) fn start(server: &Server<'_>, options: &[&str]) -> Self {
         // Killed, it must leave nothing behind, nor outlive the test.
         let mut child = Command::new("setpriv")
             .args([
@@ -207,12 +207,12 @@ impl Openssl {
         Self { child, output }
     }
 
-    fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
         // openssl may be gone when it was refused; what it heard tells.
         self.child.stdin.as_mut().expect("stdin is a pipe").write_all(text.as_bytes()).ok();
     }
 
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         let mut line = Vec::new();
         self.output.read_until(b'\n', &mut line).expect("reads what openssl says");
         String::from_utf8_lossy(&line).trim_end().to_owned()

@@ -2,11 +2,12 @@
 //! hundred tunnels at once.
 
 use super::{
-    Gateway,
+    Gateway, Places,
     bytes::{echo, outside},
-    foreign::node,
+    connect,
+    foreign::{Openssl, node},
 };
-use crate::harness::{PATIENCE, Server, eventually, finish, rounds};
+use crate::harness::{Engine, PATIENCE, Server, eventually, finish, rounds};
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
@@ -17,6 +18,8 @@ use std::{
 /// A hello with static RSA alone names no groups, so s2n-tls serves it; `compat = "rsa-kx"` allows it.
 pub(super) const STACKS: [(Option<&str>, &str); 2] =
     [(None, "rustls TLSv1.3"), (Some("AES128-GCM-SHA256"), "s2n-tls TLSv1.2")];
+
+on_both_stores![a_revoked_gateway_loses_its_tunnels_on_both_stacks];
 
 const RSA_KX: &str = "[tls]\ncompat = \"rsa-kx\"";
 
@@ -113,5 +116,34 @@ fn two_hundred_tunnels_of_node_bring_every_byte_both_ways_on_both_stacks() {
         });
         assert_eq!(finish(node, "raw.js").succeeded().trim(), "200 echoes are the same", "{stack}");
         eventually("all ends", || (closed_well(&server, stack) == count).then_some(()));
+    }
+}
+
+fn a_revoked_gateway_loses_its_tunnels_on_both_stacks(engine: Engine) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let target = listener.local_addr().expect("an address").to_string();
+    let site = Places::new().site(engine, &[&target], RSA_KX);
+    let server = site.start();
+    for (number, (cipher, stack)) in STACKS.into_iter().enumerate() {
+        let gateway = Gateway::listed(&site, &format!("gateway-{number}"));
+        let [cert, key] = gateway.files();
+        let tls = cipher.map_or(vec!["-tls1_3"], |cipher| vec!["-tls1_2", "-cipher", cipher]);
+        let options = [&tls[..], &["-cert", cert, "-key", key]].concat();
+        let mut open = Openssl::start(&server, &options);
+        open.say(&connect(&target));
+        assert_eq!(open.line(), "HTTP/1.1 200 Connection established", "{stack}");
+        assert_eq!(open.line(), "");
+        let mut far = accept(&listener);
+        gateway.revoke(&site);
+        assert_eq!(open.line(), "", "{stack}: nothing more");
+        assert_eq!(far.read(&mut [0]).expect_err("a cut").kind(), ErrorKind::ConnectionReset, "{stack}");
+        let mut again = Openssl::start(&server, &options);
+        again.say(&connect(&target));
+        assert!(["", "HTTP/1.1 403 Forbidden"].contains(&again.line().as_str()), "{stack}");
+        let revoked = format!(": {stack} ");
+        eventually("the reason", || {
+            let said = server.stderr();
+            said.lines().any(|line| line.contains(&revoked) && line.ends_with("revoked")).then_some(())
+        });
     }
 }
