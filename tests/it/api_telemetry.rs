@@ -436,3 +436,21 @@ fn without_a_spool_an_outage_is_said() {
         (post(&server, Version::Http2, "/devicetelemetry/m", "{}").status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_spool_that_fails_says_nothing_of_the_database() {
+    let site = Site::on_own_cluster(CONFIG);
+    let server = site.start();
+    let spool = site.data_dir().join("spool/spool.sqlite");
+    let spool = spool.to_str().expect("a path of ours is text");
+    crate::harness::run_tool("sqlite3", &[spool, "ALTER TABLE telemetry RENAME TO elsewhere"]).succeeded();
+    let answer = post(&server, Version::Http2, "/devicetelemetry/m", "{}");
+    answer.refusal(503, "Service Unavailable");
+    assert_eq!(site.telemetry().len(), 0, "nothing is written before its marks are read");
+    let metrics = admin::get(&server, "/metrics");
+    assert!(metrics.contains("m0v_store_up 1\n"), "{metrics}");
+    assert!(!metrics.contains("m0v_store_errors_total{"), "{metrics}");
+    assert!(!metrics.contains("m0v_spool_errors_total 0\n"), "{metrics}");
+    crate::harness::run_tool("sqlite3", &[spool, "ALTER TABLE elsewhere RENAME TO telemetry"]).succeeded();
+    succeeds(&post(&server, Version::Http2, "/devicetelemetry/m", "{}"));
+}
