@@ -13,7 +13,7 @@ use std::{
 };
 
 mod bytes;
-mod foreign;
+pub(crate) mod foreign;
 
 on_both_stores![
     a_reading_through_a_tunnel_is_stored_and_the_meter_sees_the_gateway,
