@@ -127,7 +127,7 @@ fn a_revoked_gateway_loses_its_tunnels_on_both_stacks(engine: Engine) {
     for (number, (cipher, stack)) in STACKS.into_iter().enumerate() {
         let gateway = Gateway::listed(&site, &format!("gateway-{number}"));
         let [cert, key] = gateway.files();
-        let tls = cipher.map_or(vec!["-tls1_3"], |cipher| vec!["-tls1_2", "-cipher", cipher]);
+        let tls = cipher.map_or_else(|| vec!["-tls1_3"], |cipher| vec!["-tls1_2", "-cipher", cipher]);
         let options = [&tls[..], &["-cert", cert, "-key", key]].concat();
         let mut open = Openssl::start(&server, &options);
         open.say(&connect(&target));
