@@ -59,7 +59,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CompatStream<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        // Whoever writes while a read waits (a tunnel) will not come by there again before the peer speaks.
+        this.inner.as_mut().release_buffers().ok();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
