@@ -10,7 +10,9 @@ use m0v::{
     },
     tls::certificate_id,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -93,6 +95,15 @@ impl TestCa {
 pub(crate) fn self_signed(folder: &Path, device: &str) -> Card {
     let key = KeyPair::generate().expect("a key");
     let made = params(device).self_signed(&key).expect("a certificate");
+    card(folder, made.der(), &made.pem(), &key)
+}
+
+/// The same, and its time is over.
+pub(crate) fn expired(folder: &Path, device: &str) -> Card {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = params(device);
+    (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+    let made = params.self_signed(&key).expect("a certificate");
     card(folder, made.der(), &made.pem(), &key)
 }
 
