@@ -17,7 +17,7 @@ use crate::ops::events;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply;
 use crate::session::{self, Bounds, Ends, Room};
-use crate::tls::{Acceptor, Peer, Session, Stream};
+use crate::tls::{Acceptor, Peer, Session, Stack, Stream};
 use crate::tunnel::{self, TunnelService};
 use std::io;
 use std::net::SocketAddr;
@@ -353,7 +353,8 @@ async fn serve(
         Service::Tunnel(service) => {
             let outcome = match shown.unwrap_or(Err(Refused::Missing)) {
                 Ok(identity) => {
-                    let gateway = tunnel::Gateway { device: identity.device_id(), address: connection.peer };
+                    let (device, address) = (identity.device_id(), connection.peer);
+                    let gateway = tunnel::Gateway { device, address, halves: halves(&session) };
                     let revoked = identity.revocation();
                     Box::pin(tunnel::serve(stream, gateway, service, &house.stop, revoked)).await
                 }
@@ -407,6 +408,14 @@ type Presented = Result<Option<Box<Peer>>, (String, Refused)>;
 
 /// Characters of a common name (RFC 5280).
 const MAX_CN: usize = 64;
+
+/// s2n-tls ends both ways at once, as TLS 1.2 has it; rustls does more.
+fn halves(session: &Session) -> tunnel::Halves {
+    match session.stack {
+        Stack::Compat => tunnel::Halves::Together,
+        Stack::Modern | Stack::Plain => tunnel::Halves::Apart,
+    }
+}
 
 /// The certificate that a proxy which ended TLS hands on in its PROXY header.
 fn presented_to_the_proxy(client: ClientTls) -> Presented {
