@@ -152,7 +152,10 @@ fn a_header_of_whoever_is_no_trusted_proxy_is_nothing() {
                 [headers.clone(), [headers.clone(), headers].concat(), vec![format!("{name}: junk")]]
             {
                 let said = ask(&server, scheme, &headers);
-                assert!(said.ends_with(" 401") && said.contains("who asks?"), "{name}: {said}");
+                assert!(
+                    said.ends_with(" 401") && said.contains("this needs a client certificate"),
+                    "{name}: {said}"
+                );
             }
         }
         // The same from one who is.
