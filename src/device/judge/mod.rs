@@ -11,7 +11,7 @@ mod leaf;
 mod path;
 mod read;
 
-pub use anchor::{Anchor, Anchors};
+pub use anchor::{Anchor, Anchors, is_renewed_by, is_signed_by};
 pub use key::{MAX_RSA_BITS, MIN_RSA_BITS, check_key};
 pub use leaf::{BadCn, Leaf, leaf};
 pub use path::{MAX_PRESENTED, Unvouched, vouching_ca};
@@ -50,10 +50,7 @@ pub enum Unfit {
     #[error("has a key that is neither RSA, P-256, P-384, P-521 nor Ed25519")]
     OtherKey,
     /// A CA where a device belongs.
-    #[error(
-        "is a CA's (basicConstraints CA:TRUE); a device shows one of its own (openssl req -x509 makes one with \
-         -addext basicConstraints=CA:FALSE)"
-    )]
+    #[error("is a CA's (basicConstraints CA:TRUE); a device shows one of its own")]
     IsCa,
     /// A device's where a CA belongs.
     #[error("is no CA's (basicConstraints CA:TRUE is missing)")]
