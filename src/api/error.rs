@@ -40,6 +40,9 @@ pub(super) enum ApiError {
     /// The body is of another type, or does not say which.
     #[error("content-type must be {0}, in UTF-8")]
     ContentType(&'static str),
+    /// The body is packed.
+    #[error("content-encoding is not taken; send the body as it is")]
+    ContentEncoding,
     /// The body is not what it must be.
     #[error(transparent)]
     Body(#[from] BadBody),
@@ -85,6 +88,9 @@ pub(super) enum ApiError {
         /// Until the next one is answered.
         seconds: u64,
     },
+    /// A proxy names this address for as many requests as one may have under way.
+    #[error("too many requests of this address at once")]
+    TooManyAtOnce,
     /// Known, but not entitled to this.
     #[error("{0}")]
     NotEntitled(&'static str),
@@ -131,6 +137,7 @@ impl ApiError {
             | Self::Part(_)
             | Self::Twice(_)
             | Self::ContentType(_)
+            | Self::ContentEncoding
             | Self::Body(_)
             | Self::Broken
             | Self::Late
@@ -149,6 +156,7 @@ impl ApiError {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyKeys { .. }
             | Self::TooOften { .. }
+            | Self::TooManyAtOnce
             | Self::Refused(Refusal::TooManyQueries { .. } | Refusal::TooManyHeld) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -162,7 +170,7 @@ impl ApiError {
             Self::TooManyKeys { seconds }
             | Self::TooOften { seconds }
             | Self::Refused(Refusal::TooManyQueries { seconds }) => Some(*seconds),
-            Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
+            Self::TooManyAtOnce | Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
             Self::Refused(_) => Some(RETRY_STORE),
             _ => None,
         }
