@@ -6,12 +6,6 @@
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
 
-/// The pure part of the device room.
-#[path = "../../src/device"]
-pub mod device {
-    pub mod acl;
-}
-
 /// The pure part of the tls room.
 #[path = "../../src/tls"]
 pub mod tls {
@@ -24,6 +18,7 @@ pub mod tls {
 /// The pure part of the device room.
 #[path = "../../src/device"]
 pub mod device {
+    pub mod acl;
     pub mod judge;
     pub mod name;
 }
