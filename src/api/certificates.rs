@@ -7,6 +7,7 @@ use super::body::JsonBody;
 use super::error::{ApiError, ErrorBody};
 use super::gate::{Caller, Gate};
 use super::names;
+use super::refusals::{Always, BadRequest, NotEntitled, Unavailable};
 use super::telemetry::{Success, success};
 use crate::device::Registry;
 use crate::device::certificate::{MAX_PEM_BYTES, listing, read_pem_certificate, why_not_listed};
@@ -199,14 +200,9 @@ pub(super) struct Greeting {
     request_body(content = CertificateWanted, description = "Other members are ignored", content_type = "application/json"),
     responses(
         (status = 200, description = "It is listed", body = IssuedCertificate, content_type = "application/json"),
-        (status = 400, description = "Body or content type is not what it must be; the message names the member", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, and no certificate of the role service", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
         (status = 409, description = "The device is revoked, or another CA's", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
         (status = 500, description = "The issuer cannot issue; the server's log says why", body = ErrorBody),
-        (status = 503, description = "The database is away, or all cores make keys", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn issue(
@@ -245,13 +241,8 @@ pub(super) async fn issue(
     request_body(content = CertificateToList, description = "Other members are ignored", content_type = "application/json"),
     responses(
         (status = 200, description = "It is listed", body = Success, content_type = "application/json"),
-        (status = 400, description = "Body, content type or certificate is not what it must be; the message says what", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, and no certificate of the role service", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
         (status = 409, description = "It is listed for another device, or revoked", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "The database is away", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn sync(
@@ -297,13 +288,8 @@ pub(super) async fn sync(
     request_body(content = CaWanted, description = "Other members are ignored", content_type = "application/json"),
     responses(
         (status = 200, description = "It is registered", body = RegisteredCa, content_type = "application/json"),
-        (status = 400, description = "Body or content type is not what it must be; the message names the member", body = ErrorBody),
-        (status = 401, description = "No key, or a wrong one", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
         (status = 500, description = "The folder cannot be written; the server's log says why", body = ErrorBody),
-        (status = 503, description = "The database is away, or all cores make keys", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn register_ca(
@@ -343,11 +329,7 @@ pub(super) async fn register_ca(
     security(("clientCertificate" = [])),
     responses(
         (status = 200, description = "It is", body = Greeting, content_type = "application/json"),
-        (status = 401, description = "None was shown, or it is not; the message says why", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Another method", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "A key was sent, and the database is away", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn greet(caller: Caller) -> Result<Response, ApiError> {

@@ -1,6 +1,7 @@
 //! `GET /confo/…` and `GET /api/confo/…`: has the device confirmed?
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
+use super::refusals::{Always, BadRequest, TooOften, Unavailable};
 use super::{Peer, text};
 use crate::confirm::{Lookup, NOT_FOUND, answer};
 use crate::protocol::confo::{Asked, Query};
@@ -80,11 +81,7 @@ pub(super) struct Found {
     responses(
         (status = 200, description = "It confirmed. In a conflict `id` is null", body = Found, content_type = "application/json"),
         (status = 404, description = "It did not (yet): the text `Not found`", body = String, content_type = "text/plain", example = "Not found"),
-        (status = 400, description = "A parameter is not what it must be; the message names it", body = ErrorBody),
-        (status = 405, description = "Neither GET nor HEAD", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many queries of this address, or too many held", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "The database is away", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, TooOften, Unavailable,
     ),
 )]
 pub(super) async fn show(
@@ -114,11 +111,7 @@ pub(super) async fn show(
     ),
     responses(
         (status = 200, description = "The token in decimal, or `Not found`", body = String, content_type = "text/plain", example = "13580"),
-        (status = 400, description = "A parameter is not what it must be; the message names it", body = ErrorBody),
-        (status = 405, description = "Neither GET nor HEAD", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many queries of this address, or too many held", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "The database is away", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, TooOften, Unavailable,
     ),
 )]
 pub(super) async fn show_hash(

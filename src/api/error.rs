@@ -22,6 +22,9 @@ const RETRY_HELD: u64 = 5;
 /// What 401 asks for; the header is named in the message and in the description.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"m0v\"");
 
+/// The same, of a broker.
+const BROKER_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"m0v\"");
+
 /// Why a request is not served; rendered by `into_response`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
@@ -182,7 +185,8 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+            let challenge = if matches!(self, Self::NoBroker) { BROKER_CHALLENGE } else { CHALLENGE };
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

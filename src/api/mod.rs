@@ -16,6 +16,7 @@ mod introduction;
 mod mqtt;
 mod names;
 mod openapi;
+mod refusals;
 mod register;
 mod serve;
 mod telemetry;

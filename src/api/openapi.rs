@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the description of the port, made from the code that serves it.
 
 use super::mqtt::{micro, mosquitto, rabbitmq};
+use super::refusals::Always;
 use super::{certificates, confo, confo::Found, error::ErrorBody, register, telemetry};
 use axum::Router;
 use axum::extract::State;
@@ -101,8 +102,7 @@ pub(super) fn routes(key_name: &str) -> Router {
     tag = "description",
     responses(
         (status = 200, description = "OpenAPI 3.1", content_type = "application/json"),
-        (status = 405, description = "Neither GET nor HEAD", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
+        Always,
     ),
 )]
 pub(super) async fn show(State(text): State<Arc<str>>) -> Response {

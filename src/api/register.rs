@@ -2,7 +2,8 @@
 
 use super::Peer;
 use super::body::JsonBody;
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
+use super::refusals::{Always, BadRequest, TooOften, Unavailable};
 use crate::device::{NoVerdict, Onboarding, Trouble};
 use crate::net::rate::PerIpRate;
 use crate::ops::events;
@@ -94,7 +95,7 @@ pub(super) struct Registered {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "described, never made")]
-pub(super) struct Greeting {
+pub(super) struct Handshake {
     /// As told when it was registered.
     identity: Option<String>,
     /// Whether it wants another identity, in place of this one.
@@ -124,11 +125,7 @@ pub(super) struct Greeted {
     request_body(content = Registration, content_type = "application/json"),
     responses(
         (status = 200, description = "Registered, or refused (`isSuccessful` is false, the rest null): the token is wrong, used up, expired or revoked", body = Registered, content_type = "application/json"),
-        (status = 400, description = "No JSON object, or a member is not what it must be; the message names it", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, TooOften, Unavailable,
     ),
 )]
 pub(super) async fn register(
@@ -162,13 +159,10 @@ pub(super) async fn register(
     post,
     path = "/",
     tag = "accounts",
-    request_body(content = Greeting, content_type = "application/json"),
+    request_body(content = Handshake, content_type = "application/json"),
     responses(
         (status = 200, description = "Noted, or nobody's identity, or a disabled account's (`isSuccessful` is false)", body = Greeted, content_type = "application/json"),
-        (status = 400, description = "No JSON object, or a member is not what it must be; the message names it", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "The database is away", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, TooOften, Unavailable,
     ),
 )]
 pub(super) async fn shake_hands(

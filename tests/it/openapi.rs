@@ -17,14 +17,17 @@ fn a_schema_driven_tester_finds_nothing() {
     let made = Command::new(format!("{manifest}/tests/setup-venv.sh")).stdout(Stdio::null()).status();
     assert!(made.expect("starts setup-venv.sh").success());
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| format!("{manifest}/target"));
-    let site = Site::with(Engine::Embedded, "[api]\nkey_value = \"a-key-of-the-test\"");
+    let site = Site::with(
+        Engine::Embedded,
+        "[api]\nkey_value = \"a-key-of-the-test\"\nbroker_token = \"a-token-of-the-test\"",
+    );
     let server = site.start();
     let mut command = Command::new(format!("{target}/venv/bin/schemathesis"));
     command.current_dir(site.folder());
     command.args(["--config-file", &format!("{manifest}/tests/peers/schemathesis.toml")]);
     command.args(["run", &format!("https://localhost:{}/openapi.json", server.api_addr().port())]);
     command.arg("--tls-verify").arg(server.ca_file());
-    command.args(["--header", "api-key-name: a-key-of-the-test", "--seed", "1732300000"]);
+    command.args(["--seed", "1732300000"]);
     command.args(["--max-examples", &rounds(15, 300).to_string(), "--phases", "examples,coverage,fuzzing"]);
     command.args([
         "--checks",

@@ -5,7 +5,8 @@ use super::Mqtt;
 use super::caller;
 use crate::api::Peer;
 use crate::api::body::JsonBody;
-use crate::api::error::{ApiError, ErrorBody};
+use crate::api::error::ApiError;
+use crate::api::refusals::{Always, BadRequest, NoBroker, Unavailable};
 use crate::device::acl::{Pattern, Subject};
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
@@ -22,8 +23,8 @@ use utoipa::ToSchema;
 pub(in crate::api) struct Authentication {
     /// The broker token, unless it is in the header or the query.
     auth_token: Option<String>,
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 /// What a client may do; both lists are null if it may not connect.
@@ -46,13 +47,7 @@ pub(in crate::api) struct Authenticated {
     request_body(content = Authentication, content_type = "application/json"),
     responses(
         (status = 200, description = "It may, or not", body = Authenticated),
-        (status = 400, description = "No JSON object", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn authenticate(
@@ -69,8 +64,8 @@ pub(in crate::api) async fn authenticate(
     let body = JsonBody::from_request(Request::from_parts(parts, body), &()).await?;
     let body = body.object()?;
     let text = |name| body.find(name).map(|part| part.string()).transpose().map(Option::unwrap_or_default);
+    let token = body.find("authToken").map(|token| token.string()).transpose()?;
     if !is_elsewhere {
-        let token = body.find("authToken").map(|token| token.string()).transpose()?;
         mqtt.token.judge(token.as_deref(), peer)?;
     }
     let client = mqtt.log_in(&text("username")?, &text("password")?, None).await?;

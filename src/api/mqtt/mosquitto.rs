@@ -4,7 +4,8 @@
 use super::Mqtt;
 use super::body::Question;
 use super::caller::Broker;
-use crate::api::error::{ApiError, ErrorBody};
+use crate::api::error::ApiError;
+use crate::api::refusals::{Always, BadRequest, NoBroker, Unavailable};
 use crate::device::Client;
 use crate::device::acl::{allows_filter, allows_topic};
 use axum::Json;
@@ -25,8 +26,8 @@ const SUBSCRIBE: u8 = 4;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct AuthQuestion {
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// The name or device of another account is refused.
     clientid: Option<String>,
 }
@@ -35,8 +36,8 @@ pub(in crate::api) struct AuthQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct AclQuestion {
-    username: String,
-    topic: String,
+    username: Option<String>,
+    topic: Option<String>,
     /// 1 read, 2 write, 3 both, 4 subscribe.
     acc: u8,
     clientid: Option<String>,
@@ -46,7 +47,7 @@ pub(in crate::api) struct AclQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct SuperuserQuestion {
-    username: String,
+    username: Option<String>,
 }
 
 /// The verdict once more.
@@ -68,13 +69,7 @@ pub(in crate::api) struct Verdict {
     responses(
         (status = 200, description = "Yes", body = Verdict),
         (status = 403, description = "No, whatever is wrong", body = Verdict),
-        (status = 400, description = "Neither a JSON object nor a form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn auth(
@@ -97,13 +92,7 @@ pub(in crate::api) async fn auth(
     responses(
         (status = 200, description = "Yes", body = Verdict),
         (status = 403, description = "No, whatever is wrong", body = Verdict),
-        (status = 400, description = "Neither a JSON object nor a form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn acl(
@@ -127,12 +116,7 @@ pub(in crate::api) async fn acl(
     )),
     responses(
         (status = 403, description = "No", body = Verdict),
-        (status = 400, description = "Neither a JSON object nor a form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
+        Always, BadRequest, NoBroker,
     ),
 )]
 pub(in crate::api) async fn superuser(

@@ -9,7 +9,8 @@ use super::Mqtt;
 use super::body::Question;
 use super::caller::Broker;
 use crate::api::body::FormBody;
-use crate::api::error::{ApiError, ErrorBody};
+use crate::api::error::ApiError;
+use crate::api::refusals::{Always, BadRequest, NoBroker, Unavailable};
 use crate::api::text;
 use crate::device::acl::{Pattern, Subject, allows_filter, allows_topic};
 use axum::extract::State;
@@ -23,12 +24,12 @@ const EXCHANGE: &str = "amq.topic";
 const SUBSCRIPTION: &str = "mqtt-subscription-";
 const WILL: &str = "mqtt-will-";
 
-/// Who wants to log in.
+/// Who wants to log in. Here and below an absent member is an empty one, which names nobody.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct UserQuestion {
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// As MQTT clients name themselves; the name or device of another account is refused.
     client_id: Option<String>,
 }
@@ -37,8 +38,8 @@ pub(in crate::api) struct UserQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct VhostQuestion {
-    username: String,
-    vhost: String,
+    username: Option<String>,
+    vhost: Option<String>,
     /// As the MQTT plugin sends it; who comes by AMQP has none.
     client_id: Option<String>,
 }
@@ -47,24 +48,24 @@ pub(in crate::api) struct VhostQuestion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct ResourceQuestion {
-    username: String,
+    username: Option<String>,
     /// `queue` or `exchange`.
-    resource: String,
-    name: String,
+    resource: Option<String>,
+    name: Option<String>,
     /// `configure`, `write` or `read`.
-    permission: String,
+    permission: Option<String>,
 }
 
 /// Which topic is used.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct TopicQuestion {
-    username: String,
+    username: Option<String>,
     /// The exchange.
-    name: String,
+    name: Option<String>,
     /// `write` or `read`.
-    permission: String,
-    routing_key: String,
+    permission: Option<String>,
+    routing_key: Option<String>,
 }
 
 /// May this user log in to RabbitMQ?
@@ -73,13 +74,7 @@ pub(in crate::api) struct TopicQuestion {
     request_body(content = UserQuestion, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "`allow` or `deny`", body = String, content_type = "text/plain", example = "allow"),
-        (status = 400, description = "No form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn user(
@@ -103,13 +98,7 @@ pub(in crate::api) async fn user(
     request_body(content = VhostQuestion, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "`allow` or `deny`; what it finds there is asked for again", body = String, content_type = "text/plain", example = "allow"),
-        (status = 400, description = "No form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn vhost(
@@ -132,13 +121,7 @@ pub(in crate::api) async fn vhost(
     request_body(content = ResourceQuestion, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "`allow` for the queues and the exchange of the MQTT plugin, else `deny`", body = String, content_type = "text/plain", example = "allow"),
-        (status = 400, description = "No form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn resource(
@@ -172,13 +155,7 @@ pub(in crate::api) async fn resource(
     request_body(content = TopicQuestion, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "`allow` or `deny`", body = String, content_type = "text/plain", example = "allow"),
-        (status = 400, description = "No form", body = ErrorBody),
-        (status = 401, description = "Not the broker token", body = ErrorBody),
-        (status = 404, description = "No broker token is configured", body = ErrorBody),
-        (status = 405, description = "Not POST", body = ErrorBody),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong tokens", body = ErrorBody),
-        (status = 503, description = "The database is away, or too much is going on", body = ErrorBody),
+        Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn topic(

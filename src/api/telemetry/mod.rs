@@ -7,8 +7,9 @@ mod writer;
 pub use writer::{TelemetryOptions, TelemetrySink};
 
 use super::body::JsonBody;
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::gate::{Caller, Gate};
+use super::refusals::{Always, BadRequest, NotEntitled, Unavailable};
 use super::{names, text};
 use crate::protocol::body::{Object, Part};
 use crate::store::{Micros, TelemetryKind, TelemetryRow, now};
@@ -87,12 +88,7 @@ pub(super) struct Forwarded {
     request_body(content = Object, description = "Any JSON object, at most 65536 bytes, nested at most 32 levels", content_type = "application/json", example = json!({"voltage": 231.4})),
     responses(
         (status = 200, description = "It is durable", body = Success, content_type = "application/json"),
-        (status = 400, description = "Body, content type or deviceId is not what it must be; the message names it", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, no certificate, or another device's", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "It could not be stored; send it again", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn of_device(
@@ -125,12 +121,7 @@ pub(super) async fn of_device(
     request_body(content = Object, description = "As with a deviceId in the path. With an API key the member `deviceId` is required", content_type = "application/json", example = json!({"deviceId": "meter-17", "voltage": 231.4})),
     responses(
         (status = 200, description = "It is durable", body = Success, content_type = "application/json"),
-        (status = 400, description = "Body, content type or deviceId is not what it must be; the message names it", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, and no certificate", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "It could not be stored; send it again", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn of_caller(
@@ -160,12 +151,7 @@ pub(super) async fn of_caller(
     request_body(content = Forwarded, description = "Other members are ignored", content_type = "application/json"),
     responses(
         (status = 200, description = "It is durable", body = Success, content_type = "application/json"),
-        (status = 400, description = "Body or content type is not what it must be; the message names the member", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, and no certificate of the role service", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "It could not be stored; send it again", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn forward(
@@ -185,12 +171,7 @@ pub(super) async fn forward(
     request_body(content = Forwarded, description = "Other members are ignored", content_type = "application/json"),
     responses(
         (status = 200, description = "It is durable", body = Success, content_type = "application/json"),
-        (status = 400, description = "Body or content type is not what it must be; the message names the member", body = ErrorBody),
-        (status = 401, description = "No key or a wrong one, and no certificate of the role service", body = ErrorBody, headers(("WWW-Authenticate" = String, description = "What is asked for"))),
-        (status = 405, description = "Not POST", body = ErrorBody, headers(("Allow" = String, description = "The methods"))),
-        (status = 413, description = "A body over 65536 bytes", body = ErrorBody),
-        (status = 429, description = "Too many wrong keys of this address", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
-        (status = 503, description = "It could not be stored; send it again", body = ErrorBody, headers(("Retry-After" = u64, description = "Seconds"))),
+        Always, BadRequest, NotEntitled, Unavailable,
     ),
 )]
 pub(super) async fn forward_status(
