@@ -5,6 +5,7 @@
 //! A name that nobody has costs what a wrong password costs: it is checked against a decoy.
 
 mod hashes;
+mod memory;
 mod remembered;
 mod threads;
 
@@ -15,6 +16,7 @@ use aws_lc_rs::{
     hmac::{self, HMAC_SHA256},
     rand,
 };
+use memory::Memory;
 use remembered::{Remembered, Tag};
 use std::{
     io,
@@ -43,6 +45,7 @@ pub enum NoVerdict {
 /// is at.
 pub struct Passwords {
     threads: Threads,
+    memory: Arc<Memory>,
     decoy: Arc<str>,
     key: hmac::Key,
     remembered: Arc<Mutex<Remembered>>,
@@ -59,6 +62,7 @@ impl Passwords {
         rand::fill(&mut *key).map_err(no_randomness)?;
         Ok(Self {
             threads: Threads::start()?,
+            memory: Arc::new(hashes::memory()),
             decoy: hashes::decoy().map_err(no_randomness)?.into(),
             key: hmac::Key::new(HMAC_SHA256, &*key),
             remembered: Arc::default(),
@@ -70,7 +74,8 @@ impl Passwords {
     /// # Errors
     /// [`NoVerdict`].
     pub async fn hash(&self, password: Zeroizing<String>) -> Result<Hashed, NoVerdict> {
-        self.threads.run(Kind::New, move || hashes::hash(password.as_bytes())).await?
+        let memory = Arc::clone(&self.memory);
+        self.threads.run(Kind::New, move || hashes::hash(password.as_bytes(), &memory)).await?
     }
 
     /// Whether this is the password of a stored hash; `None` is nobody's, and takes as long.
@@ -95,12 +100,12 @@ impl Passwords {
         }
         let is_somebodys = stored.is_some();
         let (password, hash) = (Zeroizing::new(password.to_vec()), hash.to_owned());
-        let decoy = Arc::clone(&self.decoy);
+        let (decoy, memory) = (Arc::clone(&self.decoy), Arc::clone(&self.memory));
         let check = move || {
             // The same may have been asked twice: by a client that tried again.
             let known = lock(&remembered).verdict(&tag, Instant::now());
             known.unwrap_or_else(|| {
-                let is_right = hashes::verify(&password, &hash, &decoy) && is_somebodys;
+                let is_right = hashes::verify(&password, &hash, &decoy, &memory) && is_somebodys;
                 // Here, so that it is known even if whoever asked waits no more.
                 lock(&remembered).keep(tag, is_right, Instant::now());
                 is_right
