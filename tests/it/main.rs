@@ -37,6 +37,7 @@ mod identity;
 mod identity_revoked;
 mod limits;
 mod onboarding;
+mod onboarding_bounds;
 mod openapi;
 mod outage;
 mod owners;
