@@ -7,7 +7,7 @@ folder="${CARGO_TARGET_DIR:-target}/node"
 mkdir -p "$folder"
 exec 9>"$folder.lock"
 flock 9
-cp tests/node/through.js "$folder/"
+cp tests/node/*.js "$folder/"
 if cmp -s tests/node/package-lock.json "$folder/node_modules/.locked"; then
     exit 0
 fi

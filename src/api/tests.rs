@@ -57,7 +57,7 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     tasks.detach_all();
     let service = Arc::new(ApiService::new(Ground {
         lookup: Arc::new(lookup),
-        registry: Arc::new(Registry::new(store.clone(), Arc::clone(&health), Arc::clone(&metrics))),
+        registry: Arc::new(Registry::new(store.clone(), None, Arc::clone(&health), Arc::clone(&metrics))),
         issuing: Arc::new(Issuing::new(store.clone(), folder.path(), None)),
         telemetry,
         store: store.clone(),

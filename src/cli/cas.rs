@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     config::Loaded,
-    device::{certificate::read_pem_certificate, issue::row, judge::Anchor, subject::Subject},
+    device::{certificate::read_pem_certificate, issue::row, judge::Anchor, revoke_ca, subject::Subject},
     store::{
         Micros,
-        devices::{Ca, Revocation, Status},
+        devices::{Ca, Status},
         now,
     },
     tls::certificate_id,
@@ -123,7 +123,7 @@ async fn revoke(stores: &Stores, id: &str) -> Result<ExitCode, CliError> {
             return refuse("ca revoke", format_args!("several ids begin with {id}; give more of it"));
         }
     };
-    match stores.store.revoke(&Revocation::Ca(ca_id.clone()), &operator()).await? {
+    match revoke_ca(&*stores.store, &ca_id, &operator()).await? {
         Some(ended) => say(format_args!("{ca_id} is revoked; certificates that ended: {ended}"))?,
         None => return refuse("ca revoke", "no such CA"),
     }

@@ -3,7 +3,8 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address. Bits below the prefix are zero. An IPv4 range also
-/// holds the IPv4-mapped IPv6 form of its addresses, which is what a dual-stack socket reports.
+/// holds the IPv4-mapped IPv6 form of its addresses, which is what a dual-stack socket reports, and a
+/// range of that form (`::ffff:10.0.0.0/104`) is the IPv4 range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNet {
     address: IpAddr,
@@ -52,6 +53,9 @@ pub enum IpNetError {
     HostBits,
 }
 
+/// Bits before the IPv4 address in an IPv4-mapped one.
+const MAPPED: u8 = 96;
+
 impl FromStr for IpNet {
     type Err = IpNetError;
 
@@ -70,7 +74,15 @@ impl FromStr for IpNet {
             IpAddr::V4(ip) => u32::from(ip) & !mask_v4(prefix) != 0,
             IpAddr::V6(ip) => u128::from(ip) & !mask_v6(prefix) != 0,
         };
-        if host_bits { Err(IpNetError::HostBits) } else { Ok(Self { address, prefix }) }
+        if host_bits {
+            return Err(IpNetError::HostBits);
+        }
+        match (address, address.to_canonical()) {
+            (IpAddr::V6(_), mapped @ IpAddr::V4(_)) if prefix >= MAPPED => {
+                Ok(Self { address: mapped, prefix: prefix - MAPPED })
+            }
+            _ => Ok(Self { address, prefix }),
+        }
     }
 }
 
@@ -100,6 +112,12 @@ mod tests {
             ("fd00::/8", "fdff::1", true),
             ("fd00::/8", "fe80::1", false),
             ("::/0", "2001:db8::1", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("::ffff:0:0/96", "203.0.113.9", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
         ] {
             let range: IpNet = net.parse().unwrap();
             assert_eq!(range.contains(address.parse().unwrap()), inside, "{net} {address}");
@@ -117,6 +135,7 @@ mod tests {
             ("fd00::/129", IpNetError::Prefix),
             ("10.0.0.1/8", IpNetError::HostBits),
             ("fd00::1/8", IpNetError::HostBits),
+            ("::ffff:10.0.0.1/104", IpNetError::HostBits),
         ] {
             assert_eq!(text.parse::<IpNet>(), Err(error), "{text}");
         }

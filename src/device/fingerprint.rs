@@ -1,5 +1,8 @@
 //! The name of a certificate in 32 bytes: the snapshot holds a hundred thousand of them.
 
+use crate::tls::hex;
+use std::fmt;
+
 /// SHA-256 of a certificate's DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -20,6 +23,13 @@ impl Fingerprint {
     }
 }
 
+/// The certificate id.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -35,7 +45,9 @@ mod tests {
     #[test]
     fn reads_what_certificate_ids_are() {
         let id = crate::tls::certificate_id(b"abc");
-        let Fingerprint(bytes) = Fingerprint::parse(&id).unwrap();
+        let fingerprint = Fingerprint::parse(&id).unwrap();
+        assert_eq!(fingerprint.to_string(), id);
+        let Fingerprint(bytes) = fingerprint;
         assert_eq!((bytes[0], bytes[31]), (0xba, 0xad));
         for wrong in
             ["", "ba", &id.replace("ba", ""), &format!("{id}0"), &id.to_uppercase(), &id.replace('b', "g")]

@@ -1,4 +1,5 @@
-//! Keeps the snapshot true to the store: what other processes change is in force within a second.
+//! Keeps the snapshot true to the store: what other processes change is in force within a second, and written
+//! down right after.
 
 use super::Registry;
 use crate::ops::events;
@@ -22,22 +23,36 @@ const TICK: Duration = Duration::from_secs(15);
 /// put a connection pooler in between that keeps notifications to itself.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
 
-/// Brings into force what `changes` tells of until `stop`. They are to be subscribed to before the registry
-/// is loaded for the first time.
+/// From a failure to write the allow-list down to the next try: the disk is full, say.
+const KEEP_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Brings into force what `changes` tells of until `stop`, and has the registry write it down. They are to
+/// be subscribed to before the registry is loaded for the first time.
 pub async fn follow(registry: Arc<Registry>, mut changes: Receiver<Change>, stop: CancellationToken) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reload_at = Instant::now() + RELOAD_EVERY;
+    let mut reload_at = Instant::now() + if registry.is_loaded() { RELOAD_EVERY } else { TRY_AGAIN_AFTER };
+    let mut keep_at = Instant::now();
+    let mut is_read_anew = false;
     loop {
         let change = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return registry.keep_rest().await,
             change = changes.recv() => match change {
                 Ok(change) => change,
                 Err(RecvError::Lagged(_)) => Change::Everything,
                 Err(RecvError::Closed) => return,
             },
             () = sleep_until(reload_at) => Change::Everything,
+            () = sleep_until(keep_at), if is_read_anew || registry.has_news() => {
+                let had_news = registry.has_news();
+                if registry.keep().await {
+                    is_read_anew &= had_news;
+                } else {
+                    keep_at = Instant::now() + KEEP_AGAIN_AFTER;
+                }
+                continue;
+            }
             _ = tick.tick() => {
                 registry.snapshot.expire(now());
                 registry.count();
@@ -45,7 +60,10 @@ pub async fn follow(registry: Arc<Registry>, mut changes: Receiver<Change>, stop
             }
         };
         match registry.changed(&change).await {
-            Ok(()) if change == Change::Everything => reload_at = Instant::now() + RELOAD_EVERY,
+            Ok(()) if change == Change::Everything => {
+                reload_at = Instant::now() + RELOAD_EVERY;
+                is_read_anew = true;
+            }
             Ok(()) => {}
             Err(error) => {
                 events::registry_is_behind(&registry.metrics, &error);

@@ -2,7 +2,9 @@
 //!
 //! Rows are read from the store by several tasks at once. Each takes a number *before* it asks, and
 //! what was asked for later wins: so whoever changes the store and then asks is never overwritten
-//! by an older answer that arrives late.
+//! by an older answer that arrives late. What an earlier process wrote down was asked for before everything.
+//!
+//! The lock is held for a thousand entries at most: connections are admitted in between.
 
 use super::judge::{Anchor, Anchors};
 use super::{Fingerprint, Identity, Refused};
@@ -10,19 +12,22 @@ use crate::store::Micros;
 use crate::store::devices::{Ca, Listed, Role, Status};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// Identities remembered before those whose connections are gone are looked for.
 const SWEEP_FROM: usize = 1024;
 
-/// When the store was asked: higher is later.
+/// Entries changed under one hold of the lock.
+const AT_ONCE: usize = 1000;
+
+/// When the store was asked: higher is later. 0: an earlier process did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Asked(u64);
 
-/// One certificate: what its row says. Some 200 bytes with its key and its device's name.
+/// One certificate: what its row says. Some 250 bytes with its key and its device's name.
 #[derive(Debug)]
 struct Entry {
     device_id: Arc<str>,
@@ -40,6 +45,8 @@ struct Maps {
     /// Every CA's id, and whether it counts.
     cas: Vec<(Arc<str>, bool)>,
     cas_asked: Asked,
+    /// The store has told them.
+    cas_are_fresh: bool,
     /// The same, as the judge wants them.
     anchors: Arc<Anchors>,
     /// Pubs of devices that have a certificate, revoked or not, and how many.
@@ -47,7 +54,18 @@ struct Maps {
     /// Those connected now, and some who were.
     live: HashMap<Fingerprint, Weak<Identity>>,
     sweep_at: usize,
+    news: Option<News>,
 }
+
+/// What is to be written down of what changed, since that was asked for the last time.
+#[derive(Debug, Default)]
+struct News {
+    listed: HashSet<Fingerprint>,
+    cas: Option<Vec<Ca>>,
+}
+
+/// A certificate by its id, and what became of it; `None`: it is listed no more.
+pub(super) type Became = (String, Option<Listed>);
 
 /// See the file's doc.
 #[derive(Debug, Default)]
@@ -60,6 +78,12 @@ pub(super) struct Snapshot {
 pub(super) type Counts = [u64; 3];
 
 impl Snapshot {
+    /// One that notes what changes, for whoever writes it down.
+    pub(super) fn noting() -> Self {
+        let maps = Maps { news: Some(News::default()), ..Maps::default() };
+        Self { maps: RwLock::new(maps), asks: AtomicU64::default() }
+    }
+
     /// To be called before the store is asked for what will be put here.
     pub(super) fn ask(&self) -> Asked {
         Asked(self.asks.fetch_add(1, Ordering::AcqRel) + 1)
@@ -114,33 +138,110 @@ impl Snapshot {
 
     /// Takes in all CAs. Whether their set changed.
     pub(super) fn put_cas(&self, cas: &[Ca], asked: Asked) -> bool {
-        let mut maps = self.write();
-        let has_changed = maps.put_cas(cas, asked);
-        maps.settle_all(Micros::MIN);
+        let has_changed = self.write().put_cas(cas, asked);
+        if has_changed {
+            self.settle_all(Micros::MIN);
+        }
         has_changed
     }
 
-    /// Takes in everything. Whether the set of CAs changed.
-    pub(super) fn replace(&self, cas: &[Ca], listed: &[Listed], asked: Asked) -> bool {
-        let mut maps = self.write();
-        let has_changed = maps.put_cas(cas, asked);
-        for listed in listed {
-            if let Some(fingerprint) = Fingerprint::parse(&listed.certificate_id) {
-                maps.put(fingerprint, listed, asked);
+    /// Takes in a part of everything; see [`Self::forget_before`].
+    pub(super) fn put_all(&self, listed: &[Listed], asked: Asked) {
+        for listed in listed.chunks(AT_ONCE) {
+            let mut maps = self.write();
+            for listed in listed {
+                if let Some(fingerprint) = Fingerprint::parse(&listed.certificate_id) {
+                    maps.put(fingerprint, listed, asked);
+                    maps.settle(fingerprint, Micros::MIN);
+                }
             }
         }
+    }
+
+    /// Everything was asked for: what was not there is gone, but for those who are connected by it;
+    /// they are returned, to be asked for by themselves.
+    pub(super) fn forget_before(&self, asked: Asked) -> Vec<String> {
+        let is_older = |entry: &Entry| entry.asked < asked;
         let gone: Vec<_> =
-            maps.listed.iter().filter(|(_, entry)| entry.asked < asked).map(|(it, _)| *it).collect();
-        for fingerprint in gone {
-            maps.remove(fingerprint);
+            self.read().listed.iter().filter(|(_, entry)| is_older(entry)).map(|(it, _)| *it).collect();
+        let mut connected = Vec::new();
+        for gone in gone.chunks(AT_ONCE) {
+            let mut maps = self.write();
+            for fingerprint in gone {
+                if maps.live.get(fingerprint).is_some_and(|identity| identity.strong_count() > 0) {
+                    connected.push(fingerprint.to_string());
+                } else if maps.listed.get(fingerprint).is_some_and(is_older) {
+                    maps.remove(*fingerprint);
+                }
+            }
         }
-        maps.settle_all(Micros::MIN);
-        has_changed
+        connected
+    }
+
+    /// The store does not have it.
+    pub(super) fn remove(&self, certificate_id: &str, asked: Asked) {
+        if let Some(fingerprint) = Fingerprint::parse(certificate_id) {
+            let mut maps = self.write();
+            if maps.listed.get(&fingerprint).is_some_and(|entry| entry.asked < asked) {
+                maps.remove(fingerprint);
+                maps.settle(fingerprint, Micros::MIN);
+            }
+        }
+    }
+
+    /// Takes in what an earlier process wrote down: whatever was or will be asked for overrides it.
+    pub(super) fn recall(&self, cas: &[Ca], listed: &[Listed]) {
+        self.put_cas(cas, Asked::default());
+        self.put_all(listed, Asked::default());
+    }
+
+    /// Whether there is something to write down.
+    pub(super) fn has_news(&self) -> bool {
+        self.read().news.as_ref().is_some_and(|news| news.cas.is_some() || !news.listed.is_empty())
+    }
+
+    /// What is to be written down: the CAs, if they changed, and some of the certificates that did.
+    pub(super) fn take_news(&self) -> (Option<Vec<Ca>>, Vec<Became>) {
+        let mut maps = self.write();
+        let Some(news) = &mut maps.news else { return (None, Vec::new()) };
+        let cas = news.cas.take();
+        let some: Vec<_> = news.listed.iter().take(AT_ONCE).copied().collect();
+        for fingerprint in &some {
+            news.listed.remove(fingerprint);
+        }
+        // What emptied is given back: the first time, everything is new.
+        if news.listed.is_empty() {
+            news.listed.shrink_to_fit();
+        }
+        (cas, some.into_iter().map(|it| (it.to_string(), maps.of(it))).collect())
+    }
+
+    /// It could not be written down; newer news go before it.
+    pub(super) fn put_back(&self, cas: Option<Vec<Ca>>, listed: &[Became]) {
+        let mut maps = self.write();
+        if let Some(news) = &mut maps.news {
+            news.cas = news.cas.take().or(cas);
+            news.listed.extend(listed.iter().filter_map(|(id, _)| Fingerprint::parse(id)));
+        }
+    }
+
+    /// What is true of one certificate, as it would be written down.
+    pub(super) fn find(&self, certificate_id: &str) -> Option<Listed> {
+        self.read().of(Fingerprint::parse(certificate_id)?)
     }
 
     /// Ends those whose certificate has expired while they are connected.
     pub(super) fn expire(&self, now: Micros) {
-        self.write().settle_all(now);
+        self.settle_all(now);
+    }
+
+    /// Tells everybody connected what is true of his certificate now.
+    fn settle_all(&self, now: Micros) {
+        let live: Vec<Fingerprint> = self.read().live.keys().copied().collect();
+        for live in live.chunks(AT_ONCE) {
+            let mut maps = self.write();
+            live.iter().for_each(|fingerprint| maps.settle(*fingerprint, now));
+        }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -164,6 +265,13 @@ impl Snapshot {
 
     fn write(&self) -> RwLockWriteGuard<'_, Maps> {
         self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn says_the_same(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.pub_id, it.role, it.status, it.not_after);
+        of(self) == of(other) && self.device_id == other.device_id && self.ca_id == other.ca_id
     }
 }
 
@@ -198,7 +306,32 @@ impl Maps {
             *self.bound.entry(pub_id).or_default() += 1;
         }
         let &Listed { pub_id, role, status, not_after, .. } = listed;
-        self.listed.insert(fingerprint, Entry { device_id, ca_id, pub_id, role, status, not_after, asked });
+        let entry = Entry { device_id, ca_id, pub_id, role, status, not_after, asked };
+        let is_news = asked != Asked::default()
+            && self.listed.get(&fingerprint).is_none_or(|before| !before.says_the_same(&entry));
+        self.listed.insert(fingerprint, entry);
+        if is_news {
+            self.note(fingerprint);
+        }
+    }
+
+    fn note(&mut self, fingerprint: Fingerprint) {
+        if let Some(news) = &mut self.news {
+            news.listed.insert(fingerprint);
+        }
+    }
+
+    fn of(&self, fingerprint: Fingerprint) -> Option<Listed> {
+        let entry = self.listed.get(&fingerprint)?;
+        Some(Listed {
+            certificate_id: fingerprint.to_string(),
+            device_id: entry.device_id.as_ref().to_owned(),
+            pub_id: entry.pub_id,
+            ca_id: entry.ca_id.as_deref().map(str::to_owned),
+            role: entry.role,
+            status: entry.status,
+            not_after: entry.not_after,
+        })
     }
 
     /// The CA's name without a copy of its own for each certificate.
@@ -210,6 +343,7 @@ impl Maps {
     fn remove(&mut self, fingerprint: Fingerprint) {
         if let Some(entry) = self.listed.remove(&fingerprint) {
             self.unbind(entry.pub_id);
+            self.note(fingerprint);
         }
     }
 
@@ -231,6 +365,13 @@ impl Maps {
         self.cas_asked = asked;
         let known: Vec<_> =
             cas.iter().map(|ca| (self.shared(&ca.ca_id), ca.status == Status::Active)).collect();
+        if let Some(news) = &mut self.news
+            && asked != Asked::default()
+            && (known != self.cas || !self.cas_are_fresh)
+        {
+            news.cas = Some(cas.to_vec());
+        }
+        self.cas_are_fresh |= asked != Asked::default();
         if known == self.cas {
             return false;
         }
@@ -255,18 +396,13 @@ impl Maps {
     fn settle(&mut self, fingerprint: Fingerprint, now: Micros) {
         let Some(identity) = self.live.get(&fingerprint).and_then(Weak::upgrade) else { return };
         match self.listed.get(&fingerprint) {
-            Some(entry) if self.judge(entry, now).is_ok() => identity.follow(entry.role, entry.pub_id),
+            Some(entry) if self.judge(entry, now).is_ok() && *entry.device_id == *identity.device_id() => {
+                identity.follow(entry.role, entry.pub_id);
+            }
             Some(_) | None => {
                 identity.revoke();
                 self.live.remove(&fingerprint);
             }
-        }
-    }
-
-    fn settle_all(&mut self, now: Micros) {
-        let live: Vec<Fingerprint> = self.live.keys().copied().collect();
-        for fingerprint in live {
-            self.settle(fingerprint, now);
         }
     }
 }

@@ -163,6 +163,9 @@ impl MeterRoom {
             return own.map(|own| Found::Known(own, None)).ok_or(Refusal::Unavailable);
         }
         let Some(spool) = &self.service.spool else { return Err(Refusal::Unavailable) };
+        if let Some(refusal) = self.speaker.objection_unseen(device) {
+            return Err(refusal);
+        }
         if spool.has_promised(device) {
             return Ok(Found::ToBeMade);
         }

@@ -47,12 +47,26 @@ impl Speaker {
         if self.is_device() {
             return (Some(pub_id) != self.own()).then(|| not_own(named));
         }
-        let needs_certificate =
-            self.identity.is_none() && self.registry.as_ref().is_some_and(|it| it.pub_is_bound(pub_id));
-        needs_certificate.then(|| match named {
-            PubRef { id: Some(id), .. } => Refusal::NeedsCertificate(id),
-            PubRef { id: None, hash } => Refusal::HashNeedsCertificate(hash.unwrap_or_default()),
-        })
+        let registry = self.registry.as_ref().filter(|_| self.identity.is_none())?;
+        match registry.pub_is_bound(pub_id) {
+            Some(false) => None,
+            Some(true) => Some(match named {
+                PubRef { id: Some(id), .. } => Refusal::NeedsCertificate(id),
+                PubRef { id: None, hash } => Refusal::HashNeedsCertificate(hash.unwrap_or_default()),
+            }),
+            // Its device may have a certificate: better asked again than spoken for by a stranger.
+            None => Some(Refusal::Unavailable),
+        }
+    }
+
+    /// What is in the way of a device that cannot be looked for now, and is made later if it is not there.
+    pub(super) fn objection_unseen(&self, named: PubRef) -> Option<Refusal> {
+        match named.id {
+            Some(id) => self.objection(named, id),
+            // It may be the hash of a device that has a certificate: only the store can tell.
+            None if self.identity.is_none() && self.registry.is_some() => Some(Refusal::Unavailable),
+            None => None,
+        }
     }
 }
 

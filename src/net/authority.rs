@@ -26,8 +26,9 @@ impl Authority {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|port| digits && *port > 0)?;
+        // One way to write a port: no sign, no leading zero.
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+        let port = port.parse().ok().filter(|_| digits)?;
         Some(Self { host: Host::parse(host)?, port })
     }
 
@@ -122,6 +123,7 @@ mod tests {
             "a",
             "a:",
             "a:0",
+            "a:080",
             "a:65536",
             "a:+80",
             "a: 80",

@@ -455,6 +455,35 @@ pub fn registry_is_behind(metrics: &Metrics, error: &StoreError) {
     }
 }
 
+/// A start found no database, and an allow-list of that time (Unix microseconds).
+pub fn allow_list_recalled(at: i64) {
+    let at = time::OffsetDateTime::from_unix_timestamp(at.div_euclid(1_000_000));
+    let at = at.map_or_else(
+        |_| "an unknown time".to_owned(),
+        |at| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()),
+    );
+    log::warn!(
+        "the database is away: certificates are judged by the allow-list of {at} until it is back; what was \
+         revoked since is not known"
+    );
+}
+
+/// A start found no database, and no allow-list either.
+pub fn allow_list_unknown(error: Option<&StoreError>) {
+    let why = error.map_or_else(String::new, |error| format!(" ({error})"));
+    log::warn!("the database is away, and no allow-list is kept here{why}: no certificate is accepted yet");
+}
+
+/// The allow-list could not be written down for a start without the database.
+pub fn allow_list_not_kept(metrics: &Metrics, error: &StoreError) {
+    metrics.stored.spool_errors.inc();
+    if metrics.once_a_minute("allow-list not kept") {
+        log::error!("the spool: the allow-list is not kept for a start without the database: {error}");
+    } else {
+        log::debug!("the spool: the allow-list is not kept: {error}");
+    }
+}
+
 /// An HTTP request was answered.
 pub fn request_answered(metrics: &Metrics, status: StatusCode) {
     metrics.requests.get_or_create(&StatusLabel { code: status.as_u16().into() }).inc();

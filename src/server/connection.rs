@@ -16,7 +16,7 @@ use crate::ops::events::{self, Connection};
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply;
 use crate::session::{self, Bounds, Ends, Room};
-use crate::tls::{Acceptor, Peer, Session, Stream};
+use crate::tls::{Acceptor, Peer, Session, Stack, Stream};
 use crate::tunnel::{self, TunnelService};
 use std::io;
 use std::net::SocketAddr;
@@ -354,7 +354,8 @@ async fn serve(
         Service::Tunnel(service) => {
             let outcome = match shown.unwrap_or(Err(Refused::Missing)) {
                 Ok(identity) => {
-                    let gateway = tunnel::Gateway { device: identity.device_id(), address: connection.peer };
+                    let (device, address) = (identity.device_id(), connection.peer);
+                    let gateway = tunnel::Gateway { device, address, halves: halves(&session) };
                     let revoked = identity.revocation();
                     Box::pin(tunnel::serve(stream, gateway, service, &house.stop, revoked)).await
                 }
@@ -362,6 +363,14 @@ async fn serve(
             };
             connection.tunnelled(&session, identity.as_deref().map(Identity::device_id), &outcome);
         }
+    }
+}
+
+/// s2n-tls ends both ways at once, as TLS 1.2 has it; rustls does more.
+fn halves(session: &Session) -> tunnel::Halves {
+    match session.stack {
+        Stack::Compat => tunnel::Halves::Together,
+        Stack::Modern | Stack::Plain => tunnel::Halves::Apart,
     }
 }
 

@@ -124,7 +124,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send) -> Resul
         stopping.clone(),
     ));
 
-    let registry = registry::open(&store, prepared, &health, &metrics, &mut tasks, &stopping).await;
+    let registry = registry::open(&store, prepared, &spool, (&health, &metrics), &mut tasks, &stopping).await;
     tasks.spawn(store::hear(Arc::clone(&store), stopping.clone()));
     let acme = acme::begin(&config, &*store, &keys, data_dir.node(), &health).await?;
     if acme.is_none() {

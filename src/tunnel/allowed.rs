@@ -84,8 +84,7 @@ impl Allowed {
             }
         };
         let found = timeout(LOOKUP_TIMEOUT, lookup_host((&**name, target.port()))).await;
-        let found =
-            found.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the name servers are silent"))??;
+        let found = found.map_err(|_| silent())??;
         let pinned = self.sort(found);
         if pinned.addresses.is_empty() && pinned.reserved.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
@@ -105,6 +104,11 @@ impl Allowed {
         }
         pinned
     }
+}
+
+/// No answer to a look-up in time.
+pub(super) fn silent() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the name servers are silent")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Port 38983: an HTTP CONNECT proxy on TLS for gateways that show an accepted certificate.
 //!
 //! `head` reads the request, `allowed` says whether the target may be reached (`reserved`: where no
-//! name may lead), `reach` connects, `relay` carries bytes both ways, `denied` is every refusal. Who
+//! name may lead), `reach` connects, `relay` carries bytes both ways (`pass`), `denied` is every refusal. Who
 //! the gateway is has been judged before a byte is read here (`server`), and TLS inside a tunnel
 //! stays between the device and the target: this room sees neither lines nor keys.
 //!
@@ -11,6 +11,7 @@
 mod allowed;
 mod denied;
 mod head;
+mod pass;
 mod reach;
 mod relay;
 mod reserved;
@@ -21,7 +22,7 @@ mod tests;
 pub use allowed::{Allowed, Pinned};
 pub use denied::Denied;
 pub use reach::{Entered, Surroundings};
-pub use relay::Bounds;
+pub use relay::{Bounds, Halves};
 pub use serve::{Gateway, Outcome, refuse, serve};
 
 use crate::ops::metrics::Metrics;

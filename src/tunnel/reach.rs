@@ -1,7 +1,7 @@
 //! From an allowed target to a connection: within this process if it is ours, else over TCP, every
 //! address in turn.
 
-use super::allowed::{Allowed, Entry};
+use super::allowed::{self, Allowed, Entry};
 use super::denied::Denied;
 use crate::net::authority::Authority;
 use crate::net::socket::Socket;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 /// For one address, so that one that is silent does not hide the next.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// For all of them: gateways wait a little longer than this.
+/// For all of them, and for their name's look-up: gateways wait a little longer than this.
 const TARGET_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What the process around the room knows and lends.
@@ -68,8 +68,10 @@ pub(super) async fn reach(
     around: &dyn Surroundings,
     gateway: SocketAddr,
 ) -> Result<Far, Denied> {
-    let addresses = allowed.addresses(entry).await?;
     let deadline = Instant::now() + TARGET_TIMEOUT;
+    // One look-up at a time: behind name servers that are silent, others may wait for theirs in vain.
+    let silent = |_| Denied::Unresolved(entry.target.clone(), allowed::silent());
+    let addresses = timeout_at(deadline, allowed.addresses(entry)).await.map_err(silent)??;
     // The one that answered last goes first, and the rest keeps its order.
     let first = entry.good.load(Ordering::Relaxed).min(addresses.len());
     let order = std::iter::once(first).chain((0..addresses.len()).filter(|at| *at != first));

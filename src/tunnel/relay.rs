@@ -3,7 +3,7 @@
 //! A side that ends well is passed on as an end of that way alone (half-close). A side that was cut
 //! off is a cut for the other too: half a message must not look like a whole one.
 
-use super::End;
+use super::{End, pass};
 use crate::net::write_deadline::WriteDeadline;
 use crate::ops::tunnels::Open;
 use std::io::{self, IoSlice};
@@ -11,12 +11,9 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-
-/// Held for each way while the tunnel is open.
-const BUFFER: usize = 8 * 1024;
 
 /// How long the target may still answer once the server stops, and the gateway read it.
 const LINGER: Duration = Duration::from_secs(4);
@@ -30,23 +27,33 @@ pub struct Bounds {
     pub write_timeout: Duration,
 }
 
+/// What the end of one way means in the gateway's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// The other way goes on.
+    Apart,
+    /// The end of both, as TLS had it before 1.3 (RFC 5246 §7.2.1), and s2n-tls has it still: it hears nothing
+    /// once it has said goodbye, and says nothing once it has heard it.
+    Together,
+}
+
 /// Carries bytes between the two until [`End`]; true if both heard it properly, and nothing that was
 /// taken from one side was kept from the other.
 pub(super) async fn run<G, T>(
     gateway: G,
     target: T,
     open: &Open,
-    bounds: Bounds,
+    (bounds, halves): (Bounds, Halves),
     stop: &CancellationToken,
 ) -> (End, bool)
 where
     G: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let tunnel = Tunnel::new(open);
+    let tunnel = Tunnel::new(open, halves);
     let mut gateway = Tapped::new(gateway, Side::Gateway, &tunnel, bounds);
     let mut target = Tapped::new(target, Side::Target, &tunnel, bounds);
-    let mut copy = pin!(copy_bidirectional_with_sizes(&mut gateway, &mut target, BUFFER, BUFFER));
+    let mut copy = pin!(pass::both(&mut gateway, &mut target));
     let why = tokio::select! {
         biased;
         copied = copy.as_mut() => return tunnel.verdict(copied),
@@ -81,6 +88,7 @@ impl Side {
 /// What both sides of one tunnel share. One task uses it; atomics, because that task moves.
 struct Tunnel<'a> {
     open: &'a Open,
+    halves: Halves,
     since: Instant,
     /// Milliseconds from `since` to the last byte.
     last: AtomicU64,
@@ -95,9 +103,10 @@ struct Tunnel<'a> {
 }
 
 impl<'a> Tunnel<'a> {
-    fn new(open: &'a Open) -> Self {
+    fn new(open: &'a Open, halves: Halves) -> Self {
         Self {
             open,
+            halves,
             since: Instant::now(),
             last: AtomicU64::new(0),
             closed: Default::default(),
@@ -150,7 +159,7 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    fn verdict(&self, copied: io::Result<(u64, u64)>) -> (End, bool) {
+    fn verdict(&self, copied: io::Result<()>) -> (End, bool) {
         let Err(error) = copied else { return (End::Closed, true) };
         let target = self.lost[Side::Target as usize].load(Ordering::Relaxed);
         let end = match error.kind() {
@@ -170,12 +179,14 @@ struct Tapped<'a, IO> {
     side: Side,
     /// It takes no more: whoever closes a socket ends both ways.
     gone: bool,
+    /// It was told the end.
+    told: bool,
     tunnel: &'a Tunnel<'a>,
 }
 
 impl<'a, IO> Tapped<'a, IO> {
     fn new(io: IO, side: Side, tunnel: &'a Tunnel<'a>, bounds: Bounds) -> Self {
-        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, gone: false, tunnel }
+        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, gone: false, told: false, tunnel }
     }
 
     /// Keeps in mind whose fault an error is. What is for a side that has left is dropped, as `dropped`
@@ -195,6 +206,11 @@ impl<'a, IO> Tapped<'a, IO> {
         }
     }
 
+    /// Whether nothing it says can be heard any more, because it was told the end.
+    fn has_ended_with_us(&self) -> bool {
+        self.side == Side::Gateway && self.told && self.tunnel.halves == Halves::Together
+    }
+
     /// Whether it may have ended well before it left. A gateway's `close_notify` may still wait to be
     /// read, and tells it from a broken connection; a target's FIN does not.
     fn may_have_left(&self, error: &io::Error) -> bool {
@@ -211,6 +227,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tapped<'_, IO> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.tunnel.is_closed(this.side) {
+            return Poll::Ready(Ok(()));
+        }
+        if this.has_ended_with_us() {
+            this.tunnel.end_well(this.side);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -262,6 +282,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.told = shut.is_ready();
         self.noting(shut, ())
     }
 }

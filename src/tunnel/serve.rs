@@ -3,7 +3,7 @@
 use super::denied::{Denied, MAX_HEAD};
 use super::head::{self, Connect};
 use super::reach::{Far, reach};
-use super::relay;
+use super::relay::{self, Halves};
 use super::{End, TunnelService};
 use crate::device::Refused;
 use crate::net::authority::Authority;
@@ -22,6 +22,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a gateway that is denied may take to read why before the socket is closed under it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Bytes of a denied gateway that are read and dropped meanwhile, so that it comes to reading.
+const MAX_FAREWELL: usize = 4 * 1024 * 1024;
+
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Whose connection it is; judged already.
@@ -31,6 +34,8 @@ pub struct Gateway<'a> {
     pub device: &'a str,
     /// Where it comes from, as m0v's own ports are to see it.
     pub address: SocketAddr,
+    /// Whether its TLS can end one way alone.
+    pub halves: Halves,
 }
 
 /// What came of a connection.
@@ -77,7 +82,7 @@ where
 {
     let end = match ask(&mut stream, service, stop).await {
         Ok(_) | Err(End::Denied(_)) => deny(stream, Denied::Certificate(why), service).await,
-        Err(end) => end,
+        Err(end) => leave(stream, end).await,
     };
     Outcome { target: None, open: None, end }
 }
@@ -92,16 +97,17 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (target, early) = match ask(&mut stream, service, stop).await {
-        Ok(asked) => asked,
-        Err(End::Denied(denied)) => return deny(stream, denied, service).await,
-        Err(end) => return end,
-    };
-    let target = outcome.target.insert(target);
+    // From here on it counts: a gateway that asks for nothing takes its device's places all the same.
     let Some(open) = service.metrics.tunnels.open(gateway.device, service.max_per_device) else {
         return deny(stream, Denied::TooMany(service.max_per_device), service).await;
     };
     let open = outcome.open.insert(open);
+    let (target, early) = match ask(&mut stream, service, stop).await {
+        Ok(asked) => asked,
+        Err(End::Denied(denied)) => return deny(stream, denied, service).await,
+        Err(end) => return leave(stream, end).await,
+    };
+    let target = outcome.target.insert(target);
     let far = tokio::select! {
         far = establish(target, gateway, service) => far,
         () = stop.cancelled() => Err(Denied::Stopping),
@@ -114,7 +120,7 @@ where
         return end;
     }
     let near = Replay::new(early, stream);
-    let (end, well) = relay::run(near, &mut far.socket, open, service.bounds, stop).await;
+    let (end, well) = relay::run(near, &mut far.socket, open, (service.bounds, gateway.halves), stop).await;
     if well {
         far.ended_well();
     }
@@ -197,12 +203,22 @@ where
     End::Denied(denied)
 }
 
+/// Closes on a gateway that wants nothing.
+async fn leave<S>(mut stream: S, end: End) -> End
+where
+    S: AsyncWrite + Unpin,
+{
+    // It may be gone.
+    let _ended = timeout(LINGER, stream.shutdown()).await;
+    end
+}
+
 async fn farewell<S>(stream: &mut S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     stream.shutdown().await?;
-    let mut left = MAX_HEAD;
+    let mut left = MAX_FAREWELL;
     while left > 0 {
         match stream.read(&mut [0; 1024]).await? {
             0 => break,

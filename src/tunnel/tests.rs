@@ -1,7 +1,7 @@
 //! Connections over an in-memory pipe under paused time, the target within the process: deadlines
 //! without waiting for them, and both ways of every end.
 
-use super::{Allowed, Bounds, End, Entered, Gateway, Outcome, Surroundings, TunnelService, serve};
+use super::{Allowed, Bounds, End, Entered, Gateway, Halves, Outcome, Surroundings, TunnelService, serve};
 use crate::net::authority::Authority;
 use crate::ops::metrics::Metrics;
 use std::net::SocketAddr;
@@ -53,6 +53,10 @@ struct Run {
 }
 
 fn start() -> Run {
+    start_with(Halves::Apart)
+}
+
+fn start_with(halves: Halves) -> Run {
     let (gateway, stream) = duplex(PIPE);
     let process = Process::default();
     let metrics = Arc::new(Metrics::default());
@@ -67,7 +71,7 @@ fn start() -> Run {
     let (stop, revoked) = (CancellationToken::new(), CancellationToken::new());
     let tokens = (stop.clone(), revoked.clone());
     let task = tokio::spawn(async move {
-        let gateway = Gateway { device: "gw", address: GATEWAY };
+        let gateway = Gateway { device: "gw", address: GATEWAY, halves };
         serve(stream, gateway, &service, &tokens.0, &tokens.1).await
     });
     Run { gateway, task, process, metrics, stop, revoked }
@@ -75,7 +79,11 @@ fn start() -> Run {
 
 /// A tunnel to port 1, and its far end.
 async fn open() -> (Run, DuplexStream) {
-    let mut run = start();
+    open_with(Halves::Apart).await
+}
+
+async fn open_with(halves: Halves) -> (Run, DuplexStream) {
+    let mut run = start_with(halves);
     run.gateway.write_all(&request("10.0.0.1:1")).await.unwrap();
     assert_eq!(read(&mut run.gateway, ESTABLISHED.len()).await, ESTABLISHED);
     let (target, address) = run.process.0.lock().unwrap().pop().unwrap();
@@ -144,6 +152,21 @@ async fn the_target_may_end_first_and_still_hear_the_rest() {
     let outcome = run.task.await.unwrap();
     assert!(matches!(outcome.end, End::Closed), "{outcome:?}");
     assert_eq!(bytes(&outcome), (11, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_ends_ends_both_ways_where_the_gateways_tls_knows_no_halves() {
+    let (mut run, mut target) = open_with(Halves::Together).await;
+    run.gateway.write_all(b"question").await.unwrap();
+    assert_eq!(read(&mut target, 8).await, "question");
+    target.write_all(b"answer").await.unwrap();
+    target.shutdown().await.unwrap();
+    assert_eq!(rest(&mut run.gateway).await, "answer");
+    // Its goodbye in return; what else it said would not be heard.
+    run.gateway.shutdown().await.unwrap();
+    assert_eq!(rest(&mut target).await, "");
+    let outcome = run.task.await.unwrap();
+    assert!(matches!(outcome.end, End::Closed), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,6 +269,15 @@ async fn a_request_must_come_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_no_request() {
+    let mut run = start();
+    run.gateway.write_all(b"CONNECT 10.0.0.1:1 HTTP/1.1\r\n").await.unwrap();
+    run.stop.cancel();
+    let answer = rest(&mut run.gateway).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("stopping"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_allowed_or_closed_or_full_is_told_apart() {
     for (target, status, word) in [
         ("10.0.0.1:5", "403 Forbidden", "not among"),
@@ -270,4 +302,17 @@ async fn a_gateway_has_only_so_many_tunnels() {
     let answer = rest(&mut run.gateway).await;
     assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
     assert!(answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_asks_for_nothing_takes_its_devices_place() {
+    let run = start();
+    let taken = async {
+        while run.metrics.tunnels.open("gw", 1).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), taken).await.unwrap();
+    assert_eq!(run.task.await.unwrap().end.label(), "no request");
+    assert!(run.metrics.tunnels.open("gw", 1).is_some(), "and gives it back");
 }

@@ -82,7 +82,7 @@ fn card_of(site: &Site, issued: &Value) -> Card {
     let pem = text(issued, "certificatePem").to_owned();
     let cert = file(site, &format!("{id}.pem"), &pem);
     let key = file(site, &format!("{id}.key"), text(&issued["keyPair"], "privateKey"));
-    Card { id, pem, cert, key }
+    Card { id, pem, cert, key, chain: None }
 }
 
 fn an_issued_certificate_is_complete_and_in_force_at_once(engine: Engine) {
@@ -153,7 +153,7 @@ fn a_request_is_answered_without_a_private_key(engine: Engine) {
     let cert = file(&site, "own.pem", text(&issued, "certificatePem"));
     let said = openssl(&["x509", "-noout", "-subject"], &[("-in", &cert)]);
     assert!(said.contains("CN = m") && !said.contains("somebody"), "the name is the issuer's: {said}");
-    let card = Card { id: text(&issued, "certificateId").into(), pem: String::new(), cert, key };
+    let card = Card { id: text(&issued, "certificateId").into(), pem: String::new(), cert, key, chain: None };
     Talk::to_meter(&server, Some(&card), STACKS[0]).thanked(READING);
 
     let broken = request.replacen("A", "B", 40);
@@ -310,7 +310,7 @@ fn a_registered_ca_vouches_for_devices_at_once(engine: Engine) {
             &words,
             &[("-in", &csr), ("-CA", &ca), ("-CAkey", &key), ("-out", &cert), ("-extfile", &extensions)],
         );
-        let card = Card { id: String::new(), pem: String::new(), cert, key: own };
+        let card = Card { id: String::new(), pem: String::new(), cert, key: own, chain: None };
         Talk::to_meter(&server, Some(&card), STACKS[number % STACKS.len()]).thanked(READING);
         is_greeted(&greet(&server, Version::Http11, Some(&card)));
         assert_eq!(sql(&site, &format!("SELECT ca_id FROM device WHERE device_id = '{device}'")), id);

@@ -7,7 +7,8 @@ use crate::{
 };
 use m0v::store::devices::{Revocation, Role};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, ClientConnection, ConfigBuilder, HandshakeKind, RootCertStore, StreamOwned,
+    client::WantsClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 use serde_json::Value;
@@ -65,6 +66,11 @@ impl Gateway {
         Self(self_signed(site.folder(), name))
     }
 
+    /// One that shows this.
+    pub(crate) const fn of(card: Card) -> Self {
+        Self(card)
+    }
+
     /// One that is listed, as the device `name`. The site's server has run.
     pub(crate) fn listed(site: &Site, name: &str) -> Self {
         let this = Self::stranger(site, name);
@@ -81,6 +87,14 @@ impl Gateway {
     /// The certificate and the key, as files.
     pub(crate) fn files(&self) -> [&str; 2] {
         [&self.0.cert, &self.0.key].map(|path| path.to_str().expect("a path of ours is text"))
+    }
+
+    /// What it speaks TLS with.
+    pub(crate) fn tls(&self, server: &Server<'_>) -> Arc<ClientConfig> {
+        let Self(card) = self;
+        let cert = CertificateDer::from_pem_slice(card.pem.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(&card.key).expect("a key");
+        config(server).with_client_auth_cert(vec![cert], key).expect("they belong together").into()
     }
 
     /// TLS to the tunnel's port.
@@ -142,27 +156,35 @@ pub(crate) struct Refusal {
 
 impl Tunnel {
     /// Completes a handshake with the tunnel's port, as whoever is given.
-    pub(crate) fn over(mut tcp: TcpStream, server: &Server<'_>, who: Option<&Gateway>) -> io::Result<Self> {
-        let tls = ClientConfig::builder().with_root_certificates(roots(server));
-        let tls = match who {
-            None => tls.with_no_client_auth(),
-            Some(Gateway(card)) => {
-                let cert = CertificateDer::from_pem_slice(card.pem.as_bytes()).map_err(io::Error::other)?;
-                let key = PrivateKeyDer::from_pem_file(&card.key).map_err(io::Error::other)?;
-                tls.with_client_auth_cert(vec![cert], key).map_err(io::Error::other)?
-            }
-        };
+    pub(crate) fn over(tcp: TcpStream, server: &Server<'_>, who: Option<&Gateway>) -> io::Result<Self> {
+        let nobody = || config(server).with_no_client_auth().into();
+        Self::with(tcp, &who.map_or_else(nobody, |gateway| gateway.tls(server)))
+    }
+
+    /// The same, and resumes what was begun with the same configuration.
+    pub(crate) fn with(mut tcp: TcpStream, tls: &Arc<ClientConfig>) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
-        let mut connection = ClientConnection::new(Arc::new(tls), localhost()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::clone(tls), localhost());
+        let mut connection = connection.map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp)?;
         }
         Ok(Self { stream: StreamOwned::new(connection, tcp) })
     }
 
+    /// Whether the handshake resumed a session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// Asks for a tunnel, which must be opened.
     pub(crate) fn opens(&mut self, target: &(impl Display + ?Sized)) {
         self.stream.write_all(connect(&target.to_string()).as_bytes()).expect("sends CONNECT");
+        self.is_open();
+    }
+
+    /// Reads the answer to a request for a tunnel, which must be opened.
+    pub(crate) fn is_open(&mut self) {
         let head = self.head().expect("an answer to CONNECT");
         assert_eq!(head, "HTTP/1.1 200 Connection established\r\n\r\n");
     }
@@ -242,7 +264,7 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn over(mut tunnel: Tunnel, server: &Server<'_>) -> io::Result<Self> {
-        let tls = ClientConfig::builder().with_root_certificates(roots(server)).with_no_client_auth();
+        let tls = config(server).with_no_client_auth();
         let mut connection = ClientConnection::new(Arc::new(tls), localhost()).map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut tunnel)?;
@@ -272,6 +294,10 @@ impl Device {
     pub(crate) fn tunnel(&mut self) -> &mut Tunnel {
         &mut self.stream.sock
     }
+}
+
+fn config(server: &Server<'_>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder().with_root_certificates(roots(server))
 }
 
 fn roots(server: &Server<'_>) -> RootCertStore {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 
 /// The body of `/handshakes`.
-fn shown(server: &Server<'_>) -> Vec<Value> {
+pub(crate) fn shown(server: &Server<'_>) -> Vec<Value> {
     let answer = get(server, "/handshakes");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a body");
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/json"), "{head}");

@@ -144,13 +144,13 @@ fn known_devices_are_served_while_the_database_is_away() {
     let stranger = self_signed(site.folder(), "x");
     let cluster = site.database().expect("PostgreSQL").cluster();
     cluster.stop();
-    eventually("the outage", || admin::get(&server, "/metrics").contains("m0v_store_up 0").then_some(()));
+    eventually("the outage", || admin::get(&server, "/metrics").contains("m0v_store_up 0\n").then_some(()));
     for stack in STACKS {
         Talk::to_meter(&server, Some(&card), stack).thanked(READING);
         let said = refusal(&server, Some(&stranger), stack);
         assert_eq!(said.as_deref(), Some("!OK database unavailable, try again"));
     }
     cluster.restart();
-    eventually("recovery", || admin::get(&server, "/metrics").contains("m0v_store_up 1").then_some(()));
+    eventually("recovery", || admin::get(&server, "/metrics").contains("m0v_store_up 1\n").then_some(()));
     Talk::to_meter(&server, Some(&fresh), STACKS[0]).thanked(READING);
 }

@@ -10,10 +10,12 @@ use m0v::{
     },
     tls::certificate_id,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -40,12 +42,16 @@ pub(crate) struct Card {
     pub(crate) pem: String,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+    /// CA certificates that it is shown with.
+    pub(crate) chain: Option<PathBuf>,
 }
 
 /// A CA of the test's own.
 pub(crate) struct TestCa {
     pub(crate) id: String,
     pub(crate) pem: String,
+    /// What a device of it shows beside its own: the CAs below the root.
+    chain: String,
     params: CertificateParams,
     key: KeyPair,
 }
@@ -57,22 +63,71 @@ fn params(name: &str) -> CertificateParams {
     params
 }
 
+/// No change to a certificate.
+pub(crate) fn plain(_: &mut CertificateParams) {}
+
+fn ca_params(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let mut params = params(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    edit(&mut params);
+    params
+}
+
 impl TestCa {
     pub(crate) fn new(name: &str) -> Self {
-        let mut params = params(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self::with(name, plain)
+    }
+
+    pub(crate) fn with(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> Self {
+        let params = ca_params(name, edit);
         let key = KeyPair::generate().expect("a key");
         let made = params.self_signed(&key).expect("a certificate");
-        Self { id: certificate_id(made.der()), pem: made.pem(), params, key }
+        Self { id: certificate_id(made.der()), pem: made.pem(), chain: String::new(), params, key }
+    }
+
+    /// A CA below this one.
+    pub(crate) fn sub(&self, name: &str, edit: impl FnOnce(&mut CertificateParams)) -> Self {
+        let (params, key) = (ca_params(name, edit), KeyPair::generate().expect("a key"));
+        let made = params.signed_by(&key, &self.issuer()).expect("a certificate");
+        let chain = made.pem() + &self.chain;
+        Self { id: certificate_id(made.der()), pem: made.pem(), chain, params, key }
+    }
+
+    /// Another certificate for the same name and key.
+    pub(crate) fn renewed(&self) -> Self {
+        let key = KeyPair::from_pem(&self.key.serialize_pem()).expect("its key");
+        let mut params = self.params.clone();
+        params.not_after = date_time_ymd(2100, 1, 1);
+        let made = params.self_signed(&key).expect("a certificate");
+        Self { id: certificate_id(made.der()), pem: made.pem(), chain: String::new(), params, key }
     }
 
     /// A certificate for a device of this name.
     pub(crate) fn issue(&self, folder: &Path, device: &str) -> Card {
-        let key = KeyPair::generate().expect("a key");
-        let issuer = Issuer::from_params(&self.params, &self.key);
-        let made = params(device).signed_by(&key, &issuer).expect("a certificate");
-        card(folder, made.der(), &made.pem(), &key)
+        self.issue_with(folder, device, plain)
+    }
+
+    pub(crate) fn issue_with(
+        &self,
+        folder: &Path,
+        device: &str,
+        edit: impl FnOnce(&mut CertificateParams),
+    ) -> Card {
+        let (mut params, key) = (params(device), KeyPair::generate().expect("a key"));
+        edit(&mut params);
+        let made = params.signed_by(&key, &self.issuer()).expect("a certificate");
+        let mut card = card(folder, made.der(), &made.pem(), &key);
+        if !self.chain.is_empty() {
+            let file = folder.join(format!("{}.chain", card.id));
+            fs::write(&file, &self.chain).expect("writes a chain");
+            card.chain = Some(file);
+        }
+        card
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
     }
 
     /// As another process registers it.
@@ -91,8 +146,17 @@ impl TestCa {
 
 /// A certificate that nobody vouches for.
 pub(crate) fn self_signed(folder: &Path, device: &str) -> Card {
-    let key = KeyPair::generate().expect("a key");
-    let made = params(device).self_signed(&key).expect("a certificate");
+    self_signed_with(folder, device, plain)
+}
+
+pub(crate) fn self_signed_with(
+    folder: &Path,
+    device: &str,
+    edit: impl FnOnce(&mut CertificateParams),
+) -> Card {
+    let (mut params, key) = (params(device), KeyPair::generate().expect("a key"));
+    edit(&mut params);
+    let made = params.self_signed(&key).expect("a certificate");
     card(folder, made.der(), &made.pem(), &key)
 }
 
@@ -101,7 +165,7 @@ fn card(folder: &Path, der: &[u8], pem: &str, key: &KeyPair) -> Card {
     let (cert, key_file) = (folder.join(format!("{id}.pem")), folder.join(format!("{id}.key")));
     fs::write(&cert, pem).expect("writes a certificate");
     fs::write(&key_file, key.serialize_pem()).expect("writes a key");
-    Card { id, pem: pem.to_owned(), cert, key: key_file }
+    Card { id, pem: pem.to_owned(), cert, key: key_file, chain: None }
 }
 
 impl Card {
@@ -121,9 +185,12 @@ impl Card {
     }
 
     pub(crate) fn arguments(&self, dash: &str) -> [String; 4] {
-        let text = |path: &Path| path.to_str().expect("a path of ours is text").to_owned();
         [format!("{dash}cert"), text(&self.cert), format!("{dash}key"), text(&self.key)]
     }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("a path of ours is text").to_owned()
 }
 
 /// Does something to the site's database from a process that is not the server: this one.
@@ -170,6 +237,9 @@ impl Talk {
         command.args(["openssl", "s_client", "-quiet", "-verify_return_error", "-servername", "localhost"]);
         command.args(["-connect", &at.to_string(), "-CAfile"]).arg(server.ca_file()).args(options);
         command.args(card.map(|card| card.arguments("-")).into_iter().flatten());
+        if let Some(chain) = card.and_then(|card| card.chain.as_ref()) {
+            command.arg("-cert_chain").arg(chain);
+        }
         let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = streams.spawn().expect("openssl is installed: run scripts/test");
         let stdin = child.stdin.take().expect("a pipe");
@@ -190,7 +260,36 @@ impl Talk {
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let length = self.stdout.read_line(&mut line).expect("replies are text");
+        if length == 0 {
+            self.was_ended();
+        }
         (length > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Sends bytes that are no line.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.stdin.write_all(bytes).and_then(|()| self.stdin.flush()).expect("openssl takes bytes");
+    }
+
+    /// All that the server says until it ends the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).expect("reads");
+        self.was_ended();
+        rest
+    }
+
+    /// openssl has ended: because the server ended the connection, not because it never did.
+    fn was_ended(&mut self) {
+        let status = self.child.wait().expect("openssl ends");
+        assert_ne!(status.code(), Some(124), "the server left the connection open and said nothing");
+    }
+
+    /// So many bytes of what the server says.
+    pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stdout.read_exact(&mut bytes).expect("the server says that much");
+        bytes
     }
 
     pub(crate) fn ask(&mut self, line: &str) -> Option<String> {

@@ -12,8 +12,10 @@ use std::{
     time::Duration,
 };
 
+mod attacks;
 mod bytes;
 mod foreign;
+mod stacks;
 
 on_both_stores![
     a_reading_through_a_tunnel_is_stored_and_the_meter_sees_the_gateway,

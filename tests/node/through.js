@@ -1,18 +1,20 @@
 // Fetches the API's description many times at once, each through a tunnel of its own, and compares.
-//   node through.js PACKAGE PROXY TARGET COUNT CA CERT KEY
+//   node through.js PACKAGE PROXY TARGET COUNT CA CERT KEY [CIPHER]
+// With CIPHER the proxy is spoken to in TLS 1.2 with that alone.
 const fs = require('node:fs');
 const https = require('node:https');
 
-const [name, proxy, target, count, ca, cert, key] = process.argv.slice(2);
+const [name, proxy, target, count, ca, cert, key, ciphers] = process.argv.slice(2);
 const files = { ca: fs.readFileSync(ca), cert: fs.readFileSync(cert), key: fs.readFileSync(key) };
+const outer = { ...files, servername: 'localhost', ...(ciphers && { ciphers, maxVersion: 'TLSv1.2' }) };
 const place = (text) => ({ host: text.split(':')[0], port: Number(text.split(':')[1]) });
 
 function agent() {
   if (name === 'tunnel') {
-    return require('tunnel').httpsOverHttps({ ca: files.ca, proxy: { ...place(proxy), ...files, servername: 'localhost' } });
+    return require('tunnel').httpsOverHttps({ ca: files.ca, proxy: { ...place(proxy), ...outer } });
   }
   const { HttpsProxyAgent } = require('https-proxy-agent');
-  return new HttpsProxyAgent(`https://${proxy}`, { ...files, servername: 'localhost' });
+  return new HttpsProxyAgent(`https://${proxy}`, outer);
 }
 
 // The certificate is for localhost, whatever address is connected to: one of the packages takes the name to

@@ -115,6 +115,22 @@ fn check_own_signature(certificate: &X509Certificate<'_>) -> Result<(), Unfit> {
     certificate.verify_signature(None).map_err(|_| Unfit::ForgedSelf)
 }
 
+/// Whether a certificate names a CA as its issuer and was signed with that CA's key, whatever else
+/// is wrong with either.
+#[must_use]
+pub fn is_signed_by(der: &[u8], ca: &[u8]) -> bool {
+    let (Ok(certificate), Ok(ca)) = (read::certificate(der), read::certificate(ca)) else { return false };
+    certificate.issuer().as_raw() == ca.subject().as_raw()
+        && certificate.verify_signature(Some(ca.public_key())).is_ok()
+}
+
+/// Whether two certificates are one CA's: of one name and one key.
+#[must_use]
+pub fn is_renewed_by(one: &[u8], other: &[u8]) -> bool {
+    let (Ok(one), Ok(other)) = (read::certificate(one), read::certificate(other)) else { return false };
+    one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
+}
+
 /// All registered CAs: those that count and those that were revoked.
 #[derive(Clone, Debug, Default)]
 pub struct Anchors {

@@ -11,7 +11,7 @@ mod leaf;
 mod path;
 mod read;
 
-pub use anchor::{Anchor, Anchors};
+pub use anchor::{Anchor, Anchors, is_renewed_by, is_signed_by};
 pub use key::{MAX_RSA_BITS, MIN_RSA_BITS, check_key};
 pub use leaf::{BadCn, Leaf, leaf};
 pub use path::{MAX_PRESENTED, Unvouched, vouching_ca};

@@ -46,6 +46,12 @@ pub enum Fault {
     /// A TLV that does not hold what its type says.
     #[error("sent a PROXY header v2 with an invalid value of TLV type {0:#04x}")]
     Value(u8),
+    /// A certificate that HAProxy took for text.
+    #[error(
+        "sent a PROXY header v2 with half a certificate in TLV type 0xe5: HAProxy ends it at its first NUL, so let it \
+         send %[ssl_c_der,base64]"
+    )]
+    CutShort,
     /// The header was changed on its way.
     #[error("sent a PROXY header v2 with a wrong checksum")]
     Checksum,

@@ -196,9 +196,12 @@ fn what_the_proxy_knows_of_the_clients_tls_is_read() {
     let der: Box<[u8]> = b"\x30\x03\x02\x01\x01"[..].into();
     let shown = ClientTls { certificate: Some(der.clone()), ..client };
     assert_eq!(tls(&ssl(0x07, 0, &tlv(0x28, &der))), expect(&shown));
-    let agreed = [ssl(0x07, 0, b""), tlv(CERTIFICATE_TLV, &der)].concat();
-    assert_eq!(tls(&agreed), expect(&shown));
-    let both = [tlv(CERTIFICATE_TLV, b"another"), ssl(0x07, 0, &tlv(0x28, &der))].concat();
+    for value in [&der[..], b"MAMCAQE="] {
+        let agreed = [ssl(0x07, 0, b""), tlv(CERTIFICATE_TLV, value)].concat();
+        assert_eq!(tls(&agreed), expect(&shown));
+    }
+    assert!(tls(&tlv(CERTIFICATE_TLV, b"MAMCAQE")).unwrap_err().contains("0xe5"));
+    let both = [tlv(CERTIFICATE_TLV, b"MAMCAQI="), ssl(0x07, 0, &tlv(0x28, &der))].concat();
     assert_eq!(tls(&both), expect(&shown), "the registered type is preferred");
     assert_eq!(tls(&[ssl(0x01, 0, b""), tlv(CERTIFICATE_TLV, b"")].concat()), expect(&none));
     let alone = ClientTls { presented: true, certificate: Some(der.clone()), ..ClientTls::default() };
@@ -209,6 +212,27 @@ fn what_the_proxy_knows_of_the_clients_tls_is_read() {
     assert!(not_text.unwrap_err().contains("0x22"));
     let twice = tls(&ssl(0x07, 0, &tlv(0x22, b"meter-2")));
     assert!(twice.unwrap_err().contains("0x22 twice"));
+}
+
+/// What HAProxy 3.0.11 sent with `send-proxy-v2-ssl set-proxy-v2-tlv-fmt(0xE5)` and these formats.
+#[test]
+fn a_certificate_of_haproxys_is_read_whole_or_not_at_all() {
+    let hex = |text: &str| -> Vec<u8> {
+        let digits = text.trim().as_bytes().chunks(2);
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    };
+    // %[ssl_c_der,base64]
+    let whole =
+        hex(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/headers/haproxy-3.0-base64.hex")));
+    let (header, length) = read(&whole, Versions::V2).unwrap().unwrap();
+    let told = header.tls.unwrap();
+    assert_eq!((length, told.ended, told.presented, told.verified), (whole.len(), true, true, false));
+    let der = told.certificate.unwrap();
+    assert_eq!(der.len(), 382);
+    assert!(x509_parser::parse_x509_certificate(&der).is_ok_and(|(rest, _)| rest.is_empty()));
+    // %[ssl_c_der]: ended at the first NUL.
+    let cut = hex(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/headers/haproxy-3.0-der.hex")));
+    assert_eq!(read(&cut, Versions::V2), Err(Fault::CutShort));
 }
 
 /// What HAProxy 2.6 sent with `proxy-v2-options crc32c`.

@@ -1,11 +1,14 @@
 //! What follows the addresses of a v2 header: its checksum, and what the proxy knows of the client's TLS.
 
 use super::fault::Fault;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crc::{CRC_32_ISCSI, Crc};
 use ppp::v2::{Header, TypeLengthValue, TypeLengthValues};
 
-/// The client's certificate in DER, from a range that is left to agreement: what HAProxy 2.9 sends when told
-/// `set-proxy-v2-tlv-fmt(0xE5) %[ssl_c_der]`. Registered by nobody; AWS uses 0xEA, Azure 0xEE, Google 0xE0.
+/// The client's certificate, from a range that is left to agreement: what HAProxy 2.9 sends when told
+/// `set-proxy-v2-tlv-fmt(0xE5) %[ssl_c_der,base64]`. In base64, because HAProxy ends such a value at its
+/// first NUL; DER is taken too. Registered by nobody; AWS uses 0xEA, Azure 0xEE, Google 0xE0.
 pub const CERTIFICATE_TLV: u8 = 0xe5;
 
 const CRC32C: u8 = 0x03;
@@ -50,7 +53,7 @@ pub(super) fn read(header: &Header<'_>) -> Result<Option<ClientTls>, Fault> {
         match tlv.kind {
             CRC32C => once(&mut checksum, CRC32C, value..at)?,
             SSL => once(&mut found.ssl, SSL, tlv.value.to_vec())?,
-            CERTIFICATE_TLV => once(&mut found.certificate, CERTIFICATE_TLV, tlv.value.into())?,
+            CERTIFICATE_TLV => once(&mut found.certificate, CERTIFICATE_TLV, agreed(&tlv.value)?)?,
             _ => {}
         }
     }
@@ -76,8 +79,8 @@ impl Found {
             None if self.certificate.is_none() => return Ok(None),
             None => ClientTls::default(),
         };
-        // The registered type is preferred to the agreed one; HAProxy sends the latter empty for a client
-        // without a certificate.
+        // The registered type is preferred to the agreed one, which may be empty for a client without a
+        // certificate.
         let agreed = self.certificate.filter(|der| !der.is_empty());
         client.certificate = client.certificate.or(agreed);
         client.presented |= client.certificate.is_some();
@@ -91,6 +94,21 @@ fn once<T>(slot: &mut Option<T>, kind: u8, value: T) -> Result<(), Fault> {
         None => Ok(()),
         Some(_) => Err(Fault::Twice(kind)),
     }
+}
+
+/// DER, or DER in base64.
+fn agreed(value: &[u8]) -> Result<Box<[u8]>, Fault> {
+    const SEQUENCE: u8 = 0x30;
+    let der: Box<[u8]> = match value.first() {
+        Some(&SEQUENCE) => value.into(),
+        _ => STANDARD.decode(value).map_err(|_| Fault::Value(CERTIFICATE_TLV))?.into(),
+    };
+    // The length of anything that is larger than 255 bytes and smaller than 64 KB.
+    let told = match der.first_chunk() {
+        Some(&[SEQUENCE, 0x82, high, low]) => 4 + usize::from(u16::from_be_bytes([high, low])),
+        _ => der.len(),
+    };
+    if der.len() < told { Err(Fault::CutShort) } else { Ok(der) }
 }
 
 /// CRC-32C of the whole header with the checksum's own four bytes as zeros.

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// A listener of ours that tunnels may lead to, a server, and a gateway.
-fn outside(extra: &str) -> (TcpListener, Site) {
+pub(super) fn outside(extra: &str) -> (TcpListener, Site) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let target = listener.local_addr().expect("an address").to_string();
     (listener, Places::new().site(Engine::Embedded, &[&target], extra))
@@ -135,7 +135,7 @@ fn two_hundred_tunnels_at_once_bring_every_byte_both_ways() {
     eventually("all ends", || (closed_well(&server) == count).then_some(()));
 }
 
-fn echo(mut socket: &TcpStream) {
+pub(super) fn echo(mut socket: &TcpStream) {
     io::copy(&mut { socket }, &mut socket).expect("echoes");
     socket.shutdown(Shutdown::Write).expect("ends");
 }

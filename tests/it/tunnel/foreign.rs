@@ -1,5 +1,6 @@
 //! Through tunnels with programs we did not write, on both TLS stacks, and with the client we ship.
 
+use super::stacks::{STACKS, is_of};
 use super::{Gateway, Places, closed_well};
 use crate::{
     foreign::client_command,
@@ -14,21 +15,27 @@ use std::{
     thread,
 };
 
+on_both_stores![the_certificate_within_is_the_devices_and_not_the_gateways];
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ours is text")
 }
 
 /// GET of the API's description with curl, HTTPS in HTTPS.
 fn curl(server: &Server<'_>, places: Places, more: &[&str]) -> Finished {
+    curl_for("openapi.json", server, places, more)
+}
+
+fn curl_for(path: &str, server: &Server<'_>, places: Places, more: &[&str]) -> Finished {
     let ca = server.ca_file();
     let proxy = format!("https://localhost:{}", server.tunnel_addr().port());
     // The name that is verified is localhost, the target that is asked for the listed address.
-    let (url, through) = ("https://localhost/openapi.json", format!("localhost:443:{}", places.api));
+    let (url, through) = (format!("https://localhost/{path}"), format!("localhost:443:{}", places.api));
     let mut arguments = vec!["-sS", "--max-time", "80", "--noproxy", "", "--proxy", &proxy];
     arguments.extend(["--proxy-cacert", text(&ca), "--cacert", text(&ca), "--connect-to", &through]);
     arguments.extend(["--write-out", "%{http_connect} %{http_code}"]);
     arguments.extend_from_slice(more);
-    arguments.push(url);
+    arguments.push(&url);
     run_tool("curl", &arguments)
 }
 
@@ -49,6 +56,77 @@ fn curl_goes_through_with_an_accepted_certificate_only() {
     let [cert, key] = stranger.files();
     let refused = curl(&server, places, &["--proxy-cert", cert, "--proxy-key", key]);
     assert!(refused.failed().said().contains("403"), "{}", refused.said());
+}
+
+fn the_certificate_within_is_the_devices_and_not_the_gateways(engine: Engine) {
+    let places = Places::new();
+    let site = places.site(engine, &[], "");
+    let server = site.start();
+    let (gateway, device) = (Gateway::listed(&site, "gateway-1"), Gateway::listed(&site, "device-1"));
+    let ([cert, key], [own_cert, own_key]) = (gateway.files(), device.files());
+    let outside = ["--proxy-cert", cert, "--proxy-key", key];
+    let nobody = curl_for("", &server, places, &outside).succeeded();
+    assert!(nobody.contains("who asks?") && nobody.ends_with("200 401"), "{nobody}");
+    let within = ["--cert", own_cert, "--key", own_key];
+    let known = curl_for("", &server, places, &[outside, within].concat()).succeeded();
+    assert!(known.contains("Hello, world!") && known.ends_with("200 200"), "{known}");
+    // The device is revoked, the gateway is not: the tunnel opens, and the API refuses.
+    device.revoke(&site);
+    eventually("the refusal", || {
+        let refused = curl_for("", &server, places, &[outside, within].concat());
+        (refused.stdout() == "200 000" && !refused.said().contains("Hello")).then_some(())
+    });
+}
+
+/// What a trusted proxy may say of its clients, a gateway may not say, though its address is trusted.
+#[test]
+fn a_certificate_in_a_header_counts_from_the_balancer_and_not_through_a_tunnel() {
+    let places = Places::new();
+    let balanced = "[api]\ntrusted_proxies = [\"127.0.0.0/8\"]\nclient_cert_header = \"X-SSL-Client-Cert\"";
+    let site = places.site(Engine::Embedded, &[], balanced);
+    let server = site.start();
+    let (gateway, device) = (Gateway::listed(&site, "gateway-1"), Gateway::listed(&site, "device-1"));
+    let [cert, key] = gateway.files();
+    let pem = std::fs::read_to_string(device.files()[0]).expect("reads a certificate");
+    let header =
+        format!("X-SSL-Client-Cert: {}", pem.replace('\n', "%0A").replace('+', "%2B").replace(' ', "%20"));
+    let claim = ["--header", &header];
+    let through = [&["--proxy-cert", cert, "--proxy-key", key][..], &claim].concat();
+    let refused = curl_for("", &server, places, &through).succeeded();
+    assert!(refused.contains("who asks?") && refused.ends_with("200 401"), "{refused}");
+
+    let ca = server.ca_file();
+    let direct = format!("localhost:443:{}", places.api);
+    let direct =
+        ["-sS", "--max-time", "80", "--cacert", text(&ca), "--connect-to", &direct, "https://localhost/"];
+    let known = run_tool("curl", &[&direct[..], &claim].concat()).succeeded();
+    assert!(known.contains("Hello, world!"), "{known}");
+}
+
+#[test]
+fn curl_hears_why_its_request_is_too_long_and_an_old_or_named_one_goes_through() {
+    let places = Places::new();
+    let site = places.site(Engine::Embedded, &[], "");
+    let server = site.start();
+    let gateway = Gateway::listed(&site, "gateway-1");
+    let [cert, key] = gateway.files();
+    let known = ["--proxy-cert", cert, "--proxy-key", key];
+    let headers = site.folder().join("headers");
+    let megabyte: String = (0..20).map(|n| format!("X-{n}: {}\n", "x".repeat(50_000))).collect();
+    std::fs::write(&headers, megabyte).expect("writes headers");
+    let headers = format!("@{}", text(&headers));
+    let refused = curl(&server, places, &[&known[..], &["--proxy-header", &headers]].concat());
+    assert!(refused.failed().said().contains("431"), "{}", refused.said());
+    for more in
+        [&["--proxy-user", "somebody:secret"][..], &["--proxy-http2"], &["--proxy-tlsv1.2", "--tlsv1.2"]]
+    {
+        let said = curl(&server, places, &[&known[..], more].concat());
+        // Older versions of curl do not know every option.
+        if said.code() != Some(2) {
+            assert!(said.succeeded().ends_with("200 200"), "{more:?}: {}", said.said());
+        }
+    }
+    assert!(!server.stderr().contains("secret") && !server.stderr().contains("c2VjcmV0"));
 }
 
 #[test]
@@ -148,7 +226,7 @@ impl Drop for Openssl {
 }
 
 /// The folder with the Node clients of `tests/node`, made on the first use.
-fn node() -> &'static Path {
+pub(super) fn node() -> &'static Path {
     static READY: OnceLock<PathBuf> = OnceLock::new();
     READY.get_or_init(|| {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -164,12 +242,19 @@ fn node() -> &'static Path {
 }
 
 /// Runs `tests/node/through.js` with one of the two packages it knows.
-fn through_node(server: &Server<'_>, places: Places, package: &str, who: &Gateway) -> Finished {
+fn through_node(
+    server: &Server<'_>,
+    places: Places,
+    package: &str,
+    who: &Gateway,
+    cipher: Option<&str>,
+) -> Finished {
     let [cert, key] = who.files();
     let child = Command::new("node")
         .arg(node().join("through.js"))
         .args([package, &server.tunnel_addr().to_string(), &places.api.to_string(), "200"])
         .args([text(&server.ca_file()), cert, key])
+        .args(cipher)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -178,17 +263,21 @@ fn through_node(server: &Server<'_>, places: Places, package: &str, who: &Gatewa
 }
 
 #[test]
-fn nodes_clients_for_https_over_https_go_through() {
+fn nodes_clients_for_https_over_https_go_through_on_both_stacks() {
     let places = Places::new();
-    let site = places.site(Engine::Embedded, &[], "");
+    let site = places.site(Engine::Embedded, &[], "[tls]\ncompat = \"rsa-kx\"");
     let server = site.start();
     let (known, stranger) = (Gateway::listed(&site, "gateway-1"), Gateway::stranger(&site, "gateway-2"));
-    for package in ["tunnel", "https-proxy-agent"] {
-        let said = through_node(&server, places, package, &known).succeeded();
-        assert_eq!(said.trim(), "200 of 200 answers are the same", "{package}");
-        let refused = through_node(&server, places, package, &stranger);
-        refused.failed();
-        assert!(!refused.stdout().contains("the same"), "{}", refused.said());
+    for (cipher, stack) in STACKS {
+        for package in ["tunnel", "https-proxy-agent"] {
+            let said = through_node(&server, places, package, &known, cipher).succeeded();
+            assert_eq!(said.trim(), "200 of 200 answers are the same", "{package} on {stack}");
+            let refused = through_node(&server, places, package, &stranger, cipher);
+            refused.failed();
+            assert!(!refused.stdout().contains("the same"), "{}", refused.said());
+        }
+        let ended = || server.stderr().lines().filter(|line| is_of(line, stack)).count();
+        eventually("400 tunnels on this stack", || (ended() == 400).then_some(()));
     }
 }
 

@@ -1,14 +1,16 @@
-//! The spool's file: packets that wait for PostgreSQL, fsynced, and the ids known without it.
+//! The spool's file: packets that wait for PostgreSQL, fsynced, and what is known without it: ids,
+//! and who may speak.
 //!
 //! One thread owns its connection. `open` checks the file and sets a broken one aside, `salvage`
 //! saves what can be read of that, `rows` is what lies in it, `batches` what leaves it, `known`
-//! the ids, `telemetry` what came over HTTPS, `inspect` the look of another process. When to spool and
-//! when to drain is not decided here, but in `meter` and `api`.
+//! the ids, `listed` the allow-list, `telemetry` what came over HTTPS, `inspect` the look of another process. When
+//! to spool and when to drain is not decided here, but in `meter` and `api`.
 
 mod batches;
 mod checksum;
 mod inspect;
 mod known;
+mod listed;
 mod open;
 mod reserve;
 mod rows;

@@ -1,7 +1,8 @@
 -- The spool: packets that wait for PostgreSQL, and what must be known without it. Version 1.
 
 CREATE TABLE meta (
-    node INTEGER NOT NULL -- this spool's name in PostgreSQL's table ingest: random, made with the file
+    node INTEGER NOT NULL, -- this spool's name in PostgreSQL's table ingest: random, made with the file
+    listed_at INTEGER -- the whole allow-list was here then, and its changes since; none: parts of it at most
 ) STRICT;
 
 -- place orders them, not a time: clocks jump.
@@ -48,6 +49,27 @@ CREATE TABLE known (
     pub_id INTEGER PRIMARY KEY,
     hash INTEGER
 ) STRICT;
+
+-- The allow-list: whose certificates counted when the database was last heard. No secrets. An entry is what
+-- certificate, device and CA are together; times in Unix microseconds.
+CREATE TABLE listed (
+    certificate_id TEXT PRIMARY KEY,
+    device_id TEXT NOT NULL,
+    pub_id INTEGER,
+    ca_id TEXT,
+    role TEXT NOT NULL,
+    status TEXT NOT NULL,
+    not_after INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ca (
+    ca_id TEXT PRIMARY KEY,
+    subject TEXT NOT NULL,
+    pem TEXT NOT NULL,
+    status TEXT NOT NULL,
+    auto_register INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (node) VALUES (random());
 PRAGMA user_version = 1;
