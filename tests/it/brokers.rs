@@ -275,8 +275,17 @@ fn mosquitto_reads_the_exported_files(engine: Engine) {
     let gone = accounts_gone(&site, &server);
     let (passwords, acl, done) = export(&site);
     done.succeeded();
-    let mode = fs::metadata(&passwords).expect("is there").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
+    let of = |path: &Path| {
+        let file = fs::metadata(path).expect("is there");
+        (file.permissions().mode() & 0o777, file.uid())
+    };
+    assert_eq!((of(&passwords).0, of(&acl).0), (0o600, 0o600));
+    // Given to the broker's user once, they stay theirs.
+    give(&passwords);
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o644)).expect("opens it too far");
+    let (_, owner) = of(&passwords);
+    export(&site).2.succeeded();
+    assert_eq!(of(&passwords), (0o640, owner));
     let broker = Broker::mosquitto(&passwords, &acl);
     let own = format!("devices/{}/up", device.username);
     let heard = broker.hears(&office, "devices/+/up", &device, &own);
