@@ -85,6 +85,9 @@ pub(super) enum ApiError {
         /// Until the next one is answered.
         seconds: u64,
     },
+    /// A proxy names this address for as many requests as one may have under way.
+    #[error("too many requests of this address at once")]
+    TooManyAtOnce,
     /// Known, but not entitled to this.
     #[error("{0}")]
     NotEntitled(&'static str),
@@ -149,6 +152,7 @@ impl ApiError {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyKeys { .. }
             | Self::TooOften { .. }
+            | Self::TooManyAtOnce
             | Self::Refused(Refusal::TooManyQueries { .. } | Refusal::TooManyHeld) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -162,7 +166,7 @@ impl ApiError {
             Self::TooManyKeys { seconds }
             | Self::TooOften { seconds }
             | Self::Refused(Refusal::TooManyQueries { seconds }) => Some(*seconds),
-            Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
+            Self::TooManyAtOnce | Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
             Self::Refused(_) => Some(RETRY_STORE),
             _ => None,
         }

@@ -4,6 +4,7 @@
 //! are taken off the request, so that nothing behind can believe them.
 
 use super::text;
+use crate::net::remote::Remote;
 use crate::tls;
 use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
@@ -187,11 +188,12 @@ fn unquote(value: &str) -> &str {
 }
 
 /// The address that the proxy next to us added: the last one. `None` if there is none, or no address.
-pub(super) fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn client_address(headers: &HeaderMap) -> Option<Remote> {
     let last = headers.get_all(X_FORWARDED_FOR).into_iter().next_back()?.to_str().ok()?;
     let last = last.rsplit(',').next()?.trim();
-    let ip = last.parse::<IpAddr>().or_else(|_| last.parse::<SocketAddr>().map(|address| address.ip()));
-    Some(ip.ok()?.to_canonical())
+    let with_port = |address: SocketAddr| Remote { ip: address.ip().to_canonical(), ..address.into() };
+    let bare = last.parse().map(|ip: IpAddr| Remote { ip: ip.to_canonical(), port: None });
+    bare.or_else(|_| last.parse().map(with_port)).ok()
 }
 
 #[cfg(test)]
@@ -344,16 +346,17 @@ mod tests {
             (&["1.1.1.1, 203.0.113.9"], Some("203.0.113.9")),
             (&["1.1.1.1", "2.2.2.2,203.0.113.9"], Some("203.0.113.9")),
             (&["2001:db8::9"], Some("2001:db8::9")),
-            (&["[2001:db8::9]:4711"], Some("2001:db8::9")),
-            (&["203.0.113.9:4711"], Some("203.0.113.9")),
+            (&["[2001:db8::9]:4711"], Some("[2001:db8::9]:4711")),
+            (&["203.0.113.9:4711"], Some("203.0.113.9:4711")),
             (&["::ffff:203.0.113.9"], Some("203.0.113.9")),
+            (&["[::ffff:203.0.113.9]:4711"], Some("203.0.113.9:4711")),
             (&["1.1.1.1, unknown"], None),
             (&["1.1.1.1,"], None),
             (&[], None),
         ] {
             let pairs: Vec<_> = values.iter().map(|value| ("x-forwarded-for", *value)).collect();
-            let expected = expected.map(|ip| ip.parse().unwrap());
-            assert_eq!(client_address(&headers(&pairs)), expected, "{values:?}");
+            let told = client_address(&headers(&pairs)).map(|client| client.to_string());
+            assert_eq!(told.as_deref(), expected, "{values:?}");
         }
     }
 }

@@ -17,7 +17,6 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use governor::Quota;
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -137,7 +136,7 @@ pub(super) async fn register(
     let token = body.find("onboardingToken").map(|token| token.string()).transpose()?;
     let Reception { registrations, health, metrics, .. } = &*reception;
     registrations.admit(peer.ip).map_err(ApiError::too_often)?;
-    let issued = reception.onboarding.register(token.as_deref(), address(&peer)).await;
+    let issued = reception.onboarding.register(token.as_deref(), peer.remote()).await;
     let issued = issued.map_err(|trouble| troubled(health, metrics, "register an account", &trouble))?;
     events::registered(metrics, issued.is_some());
     Ok(answer(&match &issued {
@@ -177,7 +176,7 @@ pub(super) async fn shake_hands(
     handshakes.admit(peer.ip).map_err(ApiError::too_often)?;
     // An absent one is asked for like any other that nobody has.
     let identity = identity.as_deref().unwrap_or_default();
-    let greeted = reception.onboarding.shake_hands(identity, rotate, address(&peer)).await;
+    let greeted = reception.onboarding.shake_hands(identity, rotate, peer.remote()).await;
     let greeted = greeted.map_err(|trouble| troubled(health, metrics, "note a handshake", &trouble))?;
     events::greeted(metrics, greeted.is_some());
     let is_successful = greeted.is_some();
@@ -187,10 +186,6 @@ pub(super) async fn shake_hands(
 
 fn answer(body: &impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-fn address(peer: &Peer) -> SocketAddr {
-    SocketAddr::new(peer.ip, peer.port)
 }
 
 /// Says once what is in the way, and what the client is to do.

@@ -5,8 +5,10 @@
 
 use super::{ApiService, Word, body};
 use crate::device::{self, Identity};
+use crate::net::remote::Remote;
 use crate::net::write_deadline::WriteDeadline;
 use crate::ops::events;
+use crate::ops::party::Party;
 use crate::session::{End, Tally};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,13 +70,29 @@ const REVOKED_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Peer {
     /// The address whose quota a request is counted on.
     pub ip: IpAddr,
-    /// Its port there.
-    pub port: u16,
+    /// Its port there; a proxy's header of HTTP may not tell it.
+    pub port: Option<u16>,
+    /// The proxy that named it.
+    pub via: Option<SocketAddr>,
+    /// The connection's number in the log.
+    pub connection: u64,
     /// What came of the certificate that was shown, if one was. If it was refused, so is every
     /// request, and the connection is closed after the first.
     pub certificate: Option<Result<Arc<Identity>, device::Refused>>,
     /// What headers may change of the two above.
     pub word: Word,
+}
+
+impl Peer {
+    /// The address and what is known of the port.
+    #[must_use]
+    pub const fn remote(&self) -> Remote {
+        Remote { ip: self.ip, port: self.port }
+    }
+
+    pub(super) const fn party(&self) -> Party {
+        Party { number: self.connection, port: "api", peer: self.remote(), via: self.via }
+    }
 }
 
 /// The deadlines of `[limits]` that count here.
@@ -199,10 +217,13 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let running = Running::start(activity);
     let mut request = request.map(Body::new);
-    let response = match service.introduction.client(request.headers_mut(), peer).await {
-        Ok(client) => {
+    let response = match service.introduction.client(request.headers_mut(), peer, &service.metrics).await {
+        Ok((client, _place)) => {
+            let party = client.party();
             request.extensions_mut().insert(client);
-            service.router.call(request).await?
+            let response = service.router.call(request).await?;
+            party.answered(response.status());
+            response
         }
         Err(refusal) => {
             body::drop_unread(request).await;

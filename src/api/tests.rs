@@ -73,7 +73,7 @@ fn connect_with(certificate: Option<Result<Arc<Identity>, Refused>>) -> Connecti
     let tasks = Tasks { tracker: TaskTracker::new(), abort: CancellationToken::new() };
     let served = tokio::spawn(async move {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let peer = Peer { ip, port: 1, certificate, word: Word::default() };
+        let peer = Peer { ip, port: Some(1), via: None, connection: 1, certificate, word: Word::default() };
         serve(stream, peer, &service, BOUNDS, tasks).await
     });
     Connection { peer, served, stop, _folder: folder }

@@ -234,5 +234,5 @@ fn says_what_is_rarely_meant() {
         [acme]\ndomains = [\"a.example\"]\nlisten_http = [\"[::]:80\"]\n\
         [admin]\nlisten = [\"0.0.0.0:1\"]\n[database]\nurl = \"postgres://h/d\"\nallow_unsafe = true\n[confirm]\ntls = false\nlisten = []\n";
     let config = parse(text).unwrap();
-    assert_eq!(config.warnings().len(), 6, "{:?}", config.warnings());
+    assert_eq!(config.warnings().len(), 7, "{:?}", config.warnings());
 }

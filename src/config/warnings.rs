@@ -16,8 +16,14 @@ impl Config {
         for port in self.ports().iter().filter(|port| !port.tls) {
             found.push(format!("[{}] tls = false: what is in front must encrypt", port.section));
         }
-        if self.api.key_value.as_ref().is_some_and(|key| key.expose_secret().len() < SHORT_KEY) {
-            found.push(format!("[api] key_value: fewer than {SHORT_KEY} characters can be guessed"));
+        for (key, secret) in [
+            ("key_value", &self.api.key_value),
+            ("onboarding_token", &self.api.onboarding_token),
+            ("broker_token", &self.api.broker_token),
+        ] {
+            if secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < SHORT_KEY) {
+                found.push(format!("[api] {key}: fewer than {SHORT_KEY} characters can be guessed"));
+            }
         }
         for port in self.ports() {
             if port.trusted_proxies.iter().any(IpNet::is_everybody) {

@@ -4,12 +4,13 @@ use super::{
     passwords::{Hashed, NoVerdict, Passwords},
     secrets,
 };
+use crate::net::remote::Remote;
 use crate::store::{
     Store, StoreError,
     accounts::{Entry, NewAccount, Rules},
 };
 use aws_lc_rs::error::Unspecified;
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -65,7 +66,7 @@ impl Onboarding {
     ///
     /// # Errors
     /// [`Trouble`]; the token may have been used up by what was not answered.
-    pub async fn register(&self, token: Option<&str>, peer: SocketAddr) -> Result<Option<Issued>, Trouble> {
+    pub async fn register(&self, token: Option<&str>, peer: Remote) -> Result<Option<Issued>, Trouble> {
         for entry in self.entries(token) {
             // Asked first, so that a wrong token costs no hashing.
             if self.store.admits(&entry).await? {
@@ -89,7 +90,7 @@ impl Onboarding {
         }
     }
 
-    async fn make(&self, entry: &Entry, peer: SocketAddr) -> Result<Option<Issued>, Trouble> {
+    async fn make(&self, entry: &Entry, peer: Remote) -> Result<Option<Issued>, Trouble> {
         let issued = Issued {
             identity: secrets::random("id-", 61)?,
             username: secrets::random("un-", 29)?,
@@ -117,7 +118,7 @@ impl Onboarding {
         &self,
         identity: &str,
         rotate: bool,
-        peer: SocketAddr,
+        peer: Remote,
     ) -> Result<Option<Greeted>, Trouble> {
         let new = rotate.then(|| secrets::random("id-", 61)).transpose()?;
         let new_hash = new.as_deref().map(|identity| secrets::hashed(identity));

@@ -1,5 +1,6 @@
 //! Handshakes that failed: the last ones kept for the operator, and which of them is worth a warning.
 
+use crate::net::remote::Remote;
 use crate::tls::Offer;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub struct Failed {
     /// `meter`, `confirm`, …
     pub port: &'static str,
     /// Who connected; behind a balancer the client it named.
-    pub peer: SocketAddr,
+    pub peer: Remote,
     /// The balancer that named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<SocketAddr>,
@@ -128,7 +129,7 @@ mod tests {
             time: 0,
             connection,
             port: "meter",
-            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
             via: None,
             reason: "suites",
             words: String::new(),

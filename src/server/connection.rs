@@ -12,7 +12,8 @@ use crate::net::proxied;
 use crate::net::proxy::{ClientTls, Header, Source, Versions};
 use crate::net::replay::Replay;
 use crate::net::socket::Socket;
-use crate::ops::events::{self, Connection};
+use crate::ops::connection::Connection;
+use crate::ops::events;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply;
 use crate::session::{self, Bounds, Ends, Room};
@@ -39,11 +40,21 @@ pub(super) struct Door {
     pub(super) port: &'static str,
     pub(super) front: Front,
     pub(super) acceptor: Acceptor,
+    /// For proxies that end TLS and begin it anew: it asks for no certificate, because the one that
+    /// counts is their client's. None where it would be the same.
+    pub(super) acceptor_of_proxies: Option<Acceptor>,
     /// Judges client certificates; none where none are asked for.
     pub(super) registry: Option<Arc<Registry>>,
     /// Who shows no certificate is not served.
     pub(super) needs_certificate: bool,
     pub(super) service: Service,
+}
+
+impl Door {
+    /// Whether requests of a connection with this word bring their certificates in a header.
+    fn is_introduced(&self, word: Word) -> bool {
+        matches!(&self.service, Service::Api(service) if service.is_introduced(word))
+    }
 }
 
 /// What came of the certificate that a connection showed, if it showed one.
@@ -80,7 +91,7 @@ const PIPE: usize = 4 * 1024;
 struct Admitted {
     _permit: OwnedSemaphorePermit,
     /// With PROXY headers only the header tells whose place it is; a connection from within has that of its
-    /// tunnel.
+    /// tunnel. A trusted proxy has as many as there are.
     _place: Option<Place>,
 }
 
@@ -149,6 +160,7 @@ impl House {
         }
         let place = match versions {
             Some(_) => None,
+            None if door.front.trusts(peer.ip()) => None,
             None => match house.per_ip.admit(peer.ip()) {
                 None => return events::turned_away(&house.metrics, door.port, peer, TOO_MANY),
                 place => place,
@@ -233,7 +245,7 @@ async fn attend(
         Some(versions) => {
             let read = read_header(house, socket, versions, deadline, connection).await;
             let Some((header, io)) = read else { return };
-            connection.announced(header.source);
+            connection.announced(&header);
             let Ok(place) = place_of(house, door, header.source) else { return };
             let word = door.front.word_behind(&header);
             (Arrival { io, word, client: door.front.client_behind(header) }, place)
@@ -250,10 +262,13 @@ struct Arrival {
     client: Option<Box<ClientTls>>,
 }
 
-/// The place of whom a header names. The proxy itself has as many as there are: its clients without
-/// an address share them.
+/// The place of whom a header names. A proxy has as many as there are: its clients without an address
+/// share them.
 fn place_of(house: &House, door: &Door, source: Source) -> Result<Option<Place>, TurnedAway> {
     let Source::Client(client) = source else { return Ok(None) };
+    if door.front.trusts(client.ip()) {
+        return Ok(None);
+    }
     let place = house.per_ip.admit(client.ip());
     if place.is_none() {
         events::turned_away(&house.metrics, door.port, client, TOO_MANY);
@@ -293,26 +308,9 @@ async fn serve(
     deadline: Instant,
     connection: &Connection,
 ) {
-    let at = Arc::clone(door);
-    let handshake = house.handshakes.run(async move {
-        let mut offer = None;
-        let shaken = timeout_at(deadline, at.acceptor.accept_noting(io, &mut offer)).await;
-        (shaken, offer)
-    });
-    let (shaken, offer) = tokio::select! {
-        biased;
-        shaken = handshake => match shaken {
-            Some(shaken) => shaken,
-            None => return events::handshake_died(connection.port),
-        },
-        () = house.too_late_for_a_handshake() => return,
-    };
-    let (mut stream, mut session) = match shaken {
-        Ok(Ok(shaken)) => shaken,
-        Ok(Err(failure)) => return connection.refused(&failure, offer.as_ref()),
-        Err(_) => return connection.handshake_timed_out(house.handshake_timeout, offer.as_ref()),
-    };
-    drop(offer);
+    let is_of_proxy = client.is_some() || door.is_introduced(word);
+    let shaken = shake_hands(house, door, io, is_of_proxy, deadline, connection).await;
+    let Some((mut stream, mut session)) = shaken else { return };
     connection.established(&session);
     // On the heap and dropped: a presented chain is kilobytes.
     let presented = match client {
@@ -320,9 +318,9 @@ async fn serve(
         Some(client) => presented_to_the_proxy(*client),
         None => Ok(session.peer.take()),
     };
-    let shown = match &door.service {
-        Service::Api(service) if service.is_introduced(word) => None,
-        _ => Box::pin(judge(door, presented, deadline, connection)).await,
+    let shown = match door.is_introduced(word) {
+        true => None,
+        false => Box::pin(judge(door, presented, deadline, connection)).await,
     };
     let identity = match (&door.service, &shown) {
         (Service::Meter(_) | Service::Confirm(_), Some(Err(refused))) => {
@@ -342,8 +340,9 @@ async fn serve(
             talk(house, stream, room, identity.as_deref(), connection, &session).await;
         }
         Service::Api(service) => {
-            let (ip, port) = (connection.peer.ip(), connection.peer.port());
-            let peer = api::Peer { ip, port, certificate: shown, word };
+            let (ip, port) = (connection.peer.ip(), Some(connection.peer.port()));
+            let (connection_number, via) = (connection.number, connection.via());
+            let peer = api::Peer { ip, port, via, connection: connection_number, certificate: shown, word };
             let Bounds { idle_timeout, write_timeout, .. } = house.bounds;
             let bounds = api::Bounds { idle_timeout, write_timeout };
             let tasks = api::Tasks { tracker: house.connections.clone(), abort: house.abort.clone() };
@@ -366,6 +365,50 @@ async fn serve(
     }
 }
 
+/// `None` once the connection's end has been told. A proxy that ended its client's TLS shows no
+/// certificate for it.
+async fn shake_hands(
+    house: &House,
+    door: &Arc<Door>,
+    io: Replay<Socket>,
+    is_of_proxy: bool,
+    deadline: Instant,
+    connection: &Connection,
+) -> Option<(Stream<Replay<Socket>>, Session)> {
+    let at = Arc::clone(door);
+    let handshake = house.handshakes.run(async move {
+        let mut offer = None;
+        let of_proxies = at.acceptor_of_proxies.as_ref().filter(|_| is_of_proxy);
+        let acceptor = of_proxies.unwrap_or(&at.acceptor);
+        let shaken = timeout_at(deadline, acceptor.accept_noting(io, &mut offer)).await;
+        (shaken, offer)
+    });
+    let (shaken, offer) = tokio::select! {
+        biased;
+        shaken = handshake => match shaken {
+            Some(shaken) => shaken,
+            None => {
+                events::handshake_died(connection.port);
+                return None;
+            }
+        },
+        () = house.too_late_for_a_handshake() => return None,
+    };
+    match shaken {
+        Ok(Ok(shaken)) => return Some(shaken),
+        Ok(Err(failure)) => connection.refused(&failure, offer.as_ref()),
+        Err(_) => connection.handshake_timed_out(house.handshake_timeout, offer.as_ref()),
+    }
+    None
+}
+
+/// What came of a certificate before anybody judged whose it is: none, one, or what is called so here and
+/// why it is none.
+type Presented = Result<Option<Box<Peer>>, (String, Refused)>;
+
+/// Characters of a common name (RFC 5280).
+const MAX_CN: usize = 64;
+
 /// s2n-tls ends both ways at once, as TLS 1.2 has it; rustls does more.
 fn halves(session: &Session) -> tunnel::Halves {
     match session.stack {
@@ -375,29 +418,30 @@ fn halves(session: &Session) -> tunnel::Halves {
 }
 
 /// The certificate that a proxy which ended TLS hands on in its PROXY header.
-fn presented_to_the_proxy(client: ClientTls) -> Result<Option<Box<Peer>>, Refused> {
+fn presented_to_the_proxy(client: ClientTls) -> Presented {
     match client.certificate {
         Some(der) => {
             let peer = Peer::from_chain(vec![der.into_vec().into()]).expect("one certificate is a chain");
-            peer.examine().map_err(|_| Refused::BadForm)?;
-            Ok(Some(Box::new(peer)))
+            match peer.examine() {
+                Ok(()) => Ok(Some(Box::new(peer))),
+                Err(_) => Err((peer.certificate_id, Refused::BadForm)),
+            }
         }
         // A name is no certificate: neither its dates nor who signed it can be judged.
-        None if client.presented => Err(Refused::NotHandedOn),
+        None if client.presented => {
+            let name: String = client.common_name.iter().flat_map(|name| name.chars()).take(MAX_CN).collect();
+            let found = if client.verified { "good" } else { "not good" };
+            Err((format!("of CN {name:?}, which the balancer found {found}"), Refused::NotHandedOn))
+        }
         None => Ok(None),
     }
 }
 
 /// Judges what a connection showed before a byte of it is read; here alone, whatever brought it.
-async fn judge(
-    door: &Door,
-    presented: Result<Option<Box<Peer>>, Refused>,
-    deadline: Instant,
-    connection: &Connection,
-) -> Shown {
+async fn judge(door: &Door, presented: Presented, deadline: Instant, connection: &Connection) -> Shown {
     let registry = door.registry.as_ref()?;
     let (certificate_id, judged) = match presented {
-        Err(refused) => ("(not handed on)".to_owned(), Err(refused)),
+        Err((called, refused)) => (called, Err(refused)),
         Ok(Some(peer)) => {
             let admitted = timeout_at(deadline, registry.admit(&peer, connection.peer.ip())).await;
             (peer.certificate_id, admitted.unwrap_or(Err(Refused::Busy)))

@@ -172,11 +172,17 @@ pub(super) fn open(
             client_auth: client_auth(port.client_cert),
             peer_check: Some(Arc::clone(registry) as Arc<dyn PeerCheck>),
         };
+        // Whose word on certificates counts shows none of his own.
+        let has_proxies = port.tls && port.client_cert != ClientCert::Off && !port.trusted_proxies.is_empty();
+        let of_proxies =
+            AcceptorOptions { client_auth: ClientAuth::Off, peer_check: None, ..options.clone() };
+        let of_proxies = has_proxies.then(|| Acceptor::new(Arc::clone(keys), of_proxies)).transpose()?;
         let acceptor = Acceptor::new(Arc::clone(keys), options)?;
         Ok(Arc::new(Door {
             port: port.section,
             front: Front::of(port),
             acceptor,
+            acceptor_of_proxies: of_proxies,
             registry: (port.client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
             needs_certificate: port.client_cert == ClientCert::Required,
             service,
@@ -221,7 +227,7 @@ fn introduction(config: &Config, registry: &Arc<Registry>) -> Introduction {
         registry: (client_cert != ClientCert::Off).then(|| Arc::clone(registry)),
         required: client_cert == ClientCert::Required,
     });
-    Introduction { certificates }
+    Introduction::new(certificates, config.limits.max_connections_per_ip)
 }
 
 /// Has every door forget its sessions when the set of CAs changes, until `stop`.
@@ -234,6 +240,7 @@ pub(super) async fn forget_sessions(doors: Vec<Arc<Door>>, registry: Arc<Registr
             changed = changed.changed() => if changed.is_err() { return },
         }
         for door in &doors {
+            // Those of proxies bring no certificates.
             if let Err(error) = door.acceptor.forget_sessions() {
                 events::sessions_stay(door.port, &error);
             }

@@ -82,7 +82,7 @@ impl Front {
     }
 
     /// Whether `peer` is in `trusted_proxies`. This machine itself is not, unless it is named.
-    fn trusts(&self, peer: IpAddr) -> bool {
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(peer))
     }
 }

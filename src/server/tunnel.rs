@@ -91,6 +91,7 @@ impl Parts<'_> {
             peer_check: Some(Arc::clone(self.registry) as Arc<dyn PeerCheck>),
         };
         Ok(Arc::new(Door {
+            acceptor_of_proxies: None,
             port: "tunnel",
             front: Front::of_tunnel(),
             acceptor: Acceptor::new(Arc::clone(self.keys), options)?,

@@ -14,6 +14,7 @@ use super::keys::Keys;
 use super::modern::Modern;
 use super::stream::{Session, Stream};
 use super::verdict::{Compat, Offer, Verdict, verdict};
+use crate::net::plain::Plain;
 use crate::net::replay::Replay;
 
 /// The range of RFC 6066 and of a TLS record.
@@ -155,7 +156,7 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         match &self.stacks {
-            None => Ok((Stream::Plain(io), Session::plain())),
+            None => Ok((Stream::Plain(Plain::new(io)), Session::plain())),
             Some(stacks) => boxed(stacks.accept(io, seen)).await,
         }
     }

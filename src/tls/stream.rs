@@ -11,6 +11,7 @@ use super::compat::CompatStream;
 use super::modern::ModernStream;
 use super::peer::Peer;
 use super::verdict::Compat;
+use crate::net::plain::Plain;
 
 /// Which library carries a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +88,7 @@ impl Session {
 #[derive(Debug)]
 pub enum Stream<IO: AsyncRead + AsyncWrite + Unpin> {
     /// No TLS.
-    Plain(IO),
+    Plain(Plain<IO>),
     /// rustls.
     Modern(Box<ModernStream<IO>>),
     /// s2n-tls.
@@ -98,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
     /// The connection below TLS.
     pub fn get_ref(&self) -> &IO {
         match self {
-            Self::Plain(io) => io,
+            Self::Plain(plain) => plain.get_ref(),
             Self::Modern(stream) => stream.get_ref().0.get_ref(),
             Self::Compat(stream) => stream.get_ref(),
         }
@@ -109,8 +110,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Stream<IO> {
 macro_rules! on_each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream.get_mut() {
-            Self::Plain(io) => {
-                let $inner = Pin::new(io);
+            Self::Plain(plain) => {
+                let $inner = Pin::new(plain);
                 $call
             }
             Self::Modern(stream) => {
@@ -146,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<IO> {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Plain(io) => io.is_write_vectored(),
+            Self::Plain(plain) => plain.is_write_vectored(),
             Self::Modern(stream) => stream.is_write_vectored(),
             Self::Compat(_) => false,
         }

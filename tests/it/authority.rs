@@ -543,21 +543,26 @@ fn check_says_what_is_open_and_how_to_close_it() {
     let said = site.run(&["check"]).succeeded();
     for words in [
         "warning: open: [meter] takes any device, by the id or hash it sends",
-        "warning: open: [confirm] takes any device",
-        "ok: open: [api] takes any client, also without a certificate",
+        "warning: open: [confirm] takes anybody's confirmations",
+        "client_cert = \"optional\" protects devices that have a certificate, \"required\" closes the port",
+        "warning: open: /register is open",
+        "ok: open: [api] answers anybody on /confo",
         "ok: open: [api] no key_value: ",
         "ok: ca: the CA that issues certificates is made at first use: ",
     ] {
         assert!(said.contains(words), "no {words:?}: {said}");
     }
     assert!(!site.data_dir().join("ca").exists(), "check makes nothing");
-    site.configure("[meter]\nclient_cert = \"required\"\n[api]\nkey_value = \"k-123456789012345678901234\"");
+    site.configure(
+        "[meter]\nclient_cert = \"required\"\n[api]\nkey_value = \"k-123456789012345678901234\"\nbroker_token = \"b\"",
+    );
     self_signed(&site, "soon", "-days 30");
     site.run(&["ca", "add", &path(&site, "soon.pem")]).succeeded();
     site.run(&["cert", "issue", "one"]).succeeded();
     let said = site.run(&["check"]).succeeded();
     for words in [
         "ok: open: [meter] takes only clients with an accepted certificate",
+        "warning: config: [api] broker_token: fewer than 17 characters can be guessed",
         "warning: ca: CN=soon (",
         "prepare devices for the one that follows it",
         "ok: ca: CN=m0v CA ",

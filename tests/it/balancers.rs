@@ -4,8 +4,10 @@
 
 use crate::client::{Client, ends, tcp};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, rounds, run_tool};
-use crate::pki::{Card, TestCa, self_signed, sql};
+use crate::pki::{Card, READING, Talk, TestCa, self_signed, sql};
 use crate::proxied::{metric, v1, v2};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use m0v::store::devices::Role;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -71,6 +73,11 @@ impl Deployment {
 
     /// Starts the balancer beside a server, and waits until it listens.
     fn start_balancer(&self, server: &Server<'_>) -> Balancer {
+        self.start_changed_balancer(server, |text| text)
+    }
+
+    /// The same, with its file changed.
+    fn start_changed_balancer(&self, server: &Server<'_>, change: impl FnOnce(String) -> String) -> Balancer {
         let folder = self.site.folder();
         let tls = self.site.data_dir().join("tls");
         let (chain, key) = (fs::read(tls.join("chain.pem")), fs::read(tls.join("key.pem")));
@@ -84,7 +91,7 @@ impl Deployment {
             Kind::Nginx => ("nginx", "conf"),
         };
         let config = folder.join(format!("balancer.{extension}"));
-        fs::write(&config, self.file(extension)).expect("writes the balancer's configuration");
+        fs::write(&config, change(self.file(extension))).expect("writes the balancer's configuration");
         let config = config.to_str().expect("a path of ours is text");
         let arguments = match self.kind {
             Kind::Haproxy => vec!["-db", "-f", config],
@@ -169,6 +176,7 @@ behind_each![
     who_goes_round_the_balancer_is_refused,
     openssl_is_served,
     a_clients_certificate_is_judged_by_m0v,
+    a_lines_certificate_is_judged_by_m0v_or_missed_in_words,
 ];
 
 fn lines_and_requests_come_through_under_the_clients_address(kind: Kind, tls: Tls) {
@@ -255,11 +263,86 @@ fn a_clients_certificate_is_judged_by_m0v(kind: Kind, tls: Tls) {
         "d3",
         "registered just in time"
     );
-    // What a client says of certificates itself comes to nothing.
-    for header in ["X-SSL-Client-Cert: junk", "Client-Cert: junk", "Client-Cert-Chain: junk"] {
-        assert_eq!(ask(&["-H", header]), "Not found 404");
-        assert_eq!(ask(&["-H", header, "-H", header, "--http1.1"]), "Not found 404");
+    // What a client says of certificates itself comes to nothing, not even one that is known.
+    let encoded = known.pem.replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B");
+    let der = STANDARD.encode(pem::parse(&known.pem).expect("PEM").contents());
+    for value in ["junk", &encoded, &format!(":{der}:"), &format!("Cert=\"{encoded}\"")] {
+        for name in
+            ["X-SSL-Client-Cert", "x_ssl_client_cert", "Client-Cert", "Client_Cert", "Client-Cert-Chain"]
+        {
+            let header = format!("{name}: {value}");
+            assert_eq!(ask(&["-H", &header]), "Not found 404");
+            assert_eq!(ask(&["-H", &header, "-H", &header, "--http1.1"]), "Not found 404");
+            let said = deployment.curl(&server, "/", &["-H", &header, "-w", " %{http_code}"]);
+            assert!(
+                said.ends_with(" 401") && said.contains("this needs a client certificate"),
+                "{header}: {said}"
+            );
+        }
     }
+    // Nor does it take off what the balancer says, by calling it hop-by-hop.
+    let arguments = stranger.arguments("--");
+    let hop = ["--http1.1", "-H", "Connection: X-SSL-Client-Cert, Client-Cert"];
+    let said = ask(&[&arguments.each_ref().map(String::as_str)[..], &hop].concat());
+    assert!(said.ends_with(" 401"), "{said}");
+}
+
+/// On the line ports, with TLS ended by either.
+fn a_lines_certificate_is_judged_by_m0v_or_missed_in_words(kind: Kind, tls: Tls) {
+    let deployment = Deployment::new(kind, tls);
+    let site = &deployment.site;
+    let required = deployment.file("toml").replace("[meter]", "[meter]\nclient_cert = \"required\"");
+    site.configure(&required);
+    if (kind, tls) == (Kind::Nginx, Tls::Termination) {
+        // Nothing of nginx's tells of certificates on a line.
+        let said = site.run(&["serve"]).ended_with(78).said();
+        assert!(said.contains("[meter] client_cert: needs tls = true, or proxy_protocol = \"v2\""), "{said}");
+        return;
+    }
+    let server = site.start();
+    let (known, stranger) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d2"));
+    known.list(site, "d1", Role::Device);
+    // HAProxy before 2.9 tells the name in it, and no more.
+    let ask_for_one = |text: String| {
+        let api = text.lines().find(|line| line.contains(" verify optional ")).unwrap_or_default();
+        let options = api.split_once(" verify ").map(|(_, options)| format!(" verify {options}"));
+        let bind = format!(":38981 ssl crt {}/haproxy.pem", site.folder().display());
+        text.replace(&bind, &(bind.clone() + &options.unwrap_or_default()))
+            .replace(":48981 send-proxy-v2 ", ":48981 send-proxy-v2-ssl-cn ")
+    };
+    let _balancer = match tls {
+        Tls::Passthrough => deployment.start_balancer(&server),
+        Tls::Termination => deployment.start_changed_balancer(&server, ask_for_one),
+    };
+    let ask = |card: Option<&Card>| Talk::open(&server, deployment.at(38981), card, &[]).ask(READING);
+    let logged = |words: &str| {
+        eventually("the log", || {
+            let named =
+                |line: &str| line.contains("127.0.0.1:") && line.contains(" via ") && line.contains(words);
+            server.stderr().lines().any(named).then_some(())
+        });
+    };
+    match tls {
+        Tls::Passthrough => {
+            assert_eq!(ask(Some(&known)).as_deref(), Some("Thank you"));
+            let refused = ask(Some(&stranger)).unwrap_or_default();
+            assert!(
+                refused.starts_with("!OK ") && refused.contains("neither listed nor signed"),
+                "{refused}"
+            );
+            logged(&format!("showed the client certificate {}: ", stranger.id));
+            assert_eq!(ask(None), None, "an alert");
+        }
+        Tls::Termination => {
+            let words = "the balancer saw a certificate, but does not hand it on";
+            for card in [&known, &stranger] {
+                assert_eq!(ask(Some(card)), Some(format!("!OK {words}")));
+            }
+            logged(&format!("of CN \"d1\", which the balancer found not good: {words}"));
+            assert_eq!(ask(None).as_deref(), Some("!OK this port needs a client certificate"));
+        }
+    }
+    assert_eq!(site.packets().len(), usize::from(tls == Tls::Passthrough));
 }
 
 /// Through TLS that is not the balancer's only the client can speak.
@@ -341,12 +424,15 @@ fn plain_ports_speak_lines_and_both_versions_of_http() {
         assert!(said.contains("\"openapi\""), "{said}");
     }
     // Whoever is not this machine must be named.
-    site.configure("[meter]\nlisten = [\"0.0.0.0:0\"]\ntls = false");
-    let said = site.run(&["serve"]).ended_with(78).said();
-    assert!(
-        said.contains("m0v.toml:") && said.contains("[meter] tls: false needs trusted_proxies"),
-        "{said}"
-    );
+    drop(server);
+    for section in ["meter", "confirm", "api"] {
+        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            site.configure(&format!("[{section}]\nlisten = [\"127.0.0.1:0\", \"{listen}\"]\n{plain}"));
+            let said = site.run(&["serve"]).ended_with(78).said();
+            let words = format!("[{section}] tls: false needs trusted_proxies or loopback addresses");
+            assert!(said.contains("m0v.toml:") && said.contains(&words), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod crashes;
 mod devices;
 mod faults;
 mod foreign;
+mod forwarded;
 mod framing;
 mod handshakes;
 mod identity;

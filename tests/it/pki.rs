@@ -160,6 +160,15 @@ pub(crate) fn self_signed_with(
     card(folder, made.der(), &made.pem(), &key)
 }
 
+/// The same, and its time is over.
+pub(crate) fn expired(folder: &Path, device: &str) -> Card {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = params(device);
+    (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+    let made = params.self_signed(&key).expect("a certificate");
+    card(folder, made.der(), &made.pem(), &key)
+}
+
 fn card(folder: &Path, der: &[u8], pem: &str, key: &KeyPair) -> Card {
     let id = certificate_id(der);
     let (cert, key_file) = (folder.join(format!("{id}.pem")), folder.join(format!("{id}.key")));

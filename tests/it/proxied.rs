@@ -6,10 +6,12 @@ use crate::admin::get;
 use crate::client::{Client, ends, is_timeout, tcp};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, run_tool};
 use crate::pki::{Card, READING, TestCa, self_signed, sql};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use m0v::store::devices::Role;
 use serde_json::Value;
 use socket2::SockRef;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -58,7 +60,7 @@ fn client(server: &Server<'_>, addr: SocketAddr, header: &[u8]) -> Client {
 }
 
 /// The newest failed handshake, once its words hold `words`.
-fn failure(server: &Server<'_>, words: &str) -> Value {
+pub(crate) fn failure(server: &Server<'_>, words: &str) -> Value {
     eventually(&format!("a failure with {words:?}"), || {
         let answer = get(server, "/handshakes");
         let (_, body) = answer.split_once("\r\n\r\n").expect("an answer has a body");
@@ -70,7 +72,8 @@ fn failure(server: &Server<'_>, words: &str) -> Value {
 /// The value of the one metric whose line holds all of this.
 pub(crate) fn metric(server: &Server<'_>, parts: &[&str]) -> u64 {
     let metrics = get(server, "/metrics");
-    let mut lines = metrics.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+    let mut lines =
+        metrics.lines().filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
     let value = lines.next().and_then(|line| line.rsplit(' ').next()?.parse().ok());
     assert!(lines.next().is_none(), "{parts:?} is not one metric:\n{metrics}");
     value.unwrap_or(0)
@@ -151,7 +154,9 @@ fn each_version_is_wanted_or_refused() {
         ("v1", v1("203.0.113.9:40001"), v2_for("203.0.113.9:40001", b"")),
         ("v2", v2_for("203.0.113.9:40001", b""), v1("203.0.113.9:40001")),
     ] {
-        let site = Site::with(Engine::Embedded, &behind(wanted, ""));
+        // The range in the form that a dual-stack socket would show.
+        let config = behind(wanted, "").replace("\"127.0.0.0/8\"", "\"::ffff:127.0.0.0/104\"");
+        let site = Site::with(Engine::Embedded, &config);
         let server = site.start_with_device();
         client(&server, server.meter_addr(), &good).thanked(LINE);
         assert_eq!(ends(open(server.meter_addr(), &bad)), b"");
@@ -326,6 +331,94 @@ fn health_checks_make_no_noise() {
     assert!(metric(&server, &["handshakes_total", "\"meter\"", "\"silent\""]) >= 4);
     assert!(get(&server, "/handshakes").ends_with("[]"), "they push out nothing worth seeing");
     client(&server, server.meter_addr(), &v1("203.0.113.9:40001")).thanked(LINE);
+    // Where a certificate is required, and TLS ended in front.
+    drop(server);
+    site.configure(&behind("any", "").replace("[meter]", "[meter]\ntls = false\nclient_cert = \"required\""));
+    let server = site.start();
+    assert!(ends(open(server.meter_addr(), &local)).starts_with(b"!OK this port needs"));
+    drop(open(server.meter_addr(), b""));
+    eventually("it to be counted", || {
+        (metric(&server, &["refused", "\"meter\"", "no-certificate"]) == 1).then_some(())
+    });
+    let log = server.stderr();
+    assert!(!log.lines().any(|line| line.contains("WARN") && line.contains('#')), "{log}");
+    assert!(get(&server, "/handshakes").ends_with("[]"));
+}
+
+/// Where TLS ended in front, what follows the header is the client's word.
+#[test]
+fn a_second_header_ends_a_plain_connection_too() {
+    let plain = behind("any", "").replace("]\nproxy", "]\ntls = false\nproxy");
+    let site = Site::with(Engine::Embedded, &plain);
+    let mut server = site.start_with_device();
+    let (first, second) = (v1("203.0.113.9:40001"), v2_for("203.0.113.10:40002", b""));
+    for addr in [server.meter_addr(), server.confirm_addr(), server.api_addr()] {
+        for headers in [[&first[..], &second], [&second, &first], [&first, &first]] {
+            assert_eq!(ends(open(addr, &headers.concat())), b"");
+            // In as many parts as there are bytes.
+            let mut socket = open(addr, headers[0]);
+            socket.set_nodelay(true).expect("sets TCP_NODELAY");
+            for byte in headers[1] {
+                // The server may have closed already.
+                socket.write_all(&[*byte]).ok();
+            }
+            assert_eq!(ends(socket), b"");
+        }
+    }
+    let failed = failure(&server, "sent a second PROXY protocol header");
+    assert_eq!((&failed["reason"], &failed["peer"]), (&"proxy-header".into(), &"203.0.113.9:40001".into()));
+    assert_eq!(metric(&server, &["handshakes_total", "\"meter\"", "\"proxy-header\""]), 6);
+    let lines =
+        [&first[..], format!("{LINE}\nPROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n{LINE}\n").as_bytes()].concat();
+    let socket = open(server.meter_addr(), &lines);
+    socket.shutdown(std::net::Shutdown::Write).expect("ends our half");
+    let said = String::from_utf8(ends(socket)).expect("text");
+    let said: Vec<&str> = said.lines().collect();
+    assert!(
+        matches!(said[..], ["Thank you", refused, "Thank you"] if refused.starts_with("!OK ")),
+        "{said:?}"
+    );
+    // Nobody asked for the first.
+    site.configure("[meter]\ntls = false");
+    server.restart();
+    assert_eq!(ends(open(server.meter_addr(), &first)), b"");
+    failure(&server, "sent a PROXY protocol header, and [meter] proxy_protocol is off");
+}
+
+#[test]
+fn a_refused_hello_is_shown_as_the_clients() {
+    let site = Site::with(Engine::Embedded, &behind("any", ""));
+    let server = site.start();
+    let hello = [&v1("203.0.113.9:40001")[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
+    let mut socket = open(server.meter_addr(), &hello);
+    let via = socket.local_addr().expect("an address").to_string();
+    let _alert = socket.read(&mut [0; 64]);
+    let failed = failure(&server, "a plain HTTP request");
+    assert_eq!((failed["peer"].as_str(), failed["via"].as_str()), (Some("203.0.113.9:40001"), Some(&*via)));
+}
+
+/// It ends TLS and begins it anew: the certificate that counts is in the header, and not in its TLS.
+#[test]
+fn a_balancer_that_begins_tls_anew_shows_no_certificate_of_its_own() {
+    let required = behind("v2", "").replace("[meter]", "[meter]\nclient_cert = \"required\"");
+    let site = Site::with(Engine::Embedded, &required);
+    let server = site.start();
+    let known = self_signed(site.folder(), "d1");
+    known.list(&site, "d1", Role::Device);
+    let der = pem::parse(&known.pem).expect("PEM").into_contents();
+    let told = |tlvs: &[u8]| {
+        let socket = open(server.meter_addr(), &v2_for("203.0.113.9:40001", tlvs));
+        Client::over(socket, &server.ca_pem()).and_then(|mut client| {
+            client.send(READING);
+            client.next_reply()
+        })
+    };
+    assert_eq!(told(&ended_tls(0x07, &tlv(0x28, &der))).expect("a reply").as_deref(), Some("Thank you"));
+    let without = told(&ended_tls(0x01, b"")).expect("a reply").expect("a reply");
+    assert_eq!(without, "!OK this port needs a client certificate");
+    // The client's own TLS, passed through: the handshake wants one.
+    assert!(told(b"").is_err());
+    failure(&server, "certificate");
 }
 
 /// A TLV, to be nested in another or not.
@@ -357,6 +450,7 @@ fn a_certificate_that_a_balancer_hands_on_is_judged_like_one_of_a_handshake() {
         ended_tls(PRESENTED, &tlv(0x28, &der(&known))),
         [ended_tls(PRESENTED, b""), tlv(0xe5, &der(&known))].concat(),
         tlv(0xe5, &der(&known)),
+        tlv(0xe5, STANDARD.encode(der(&known)).as_bytes()),
     ] {
         assert_eq!(answer(&tlvs), "Thank you\n");
     }
@@ -371,7 +465,24 @@ fn a_certificate_that_a_balancer_hands_on_is_judged_like_one_of_a_handshake() {
         let said = answer(&tlvs);
         assert!(said.starts_with("!OK ") && said.contains(words), "{said:?} instead of {words:?}");
     }
-    assert_eq!(site.packets().len(), 3);
+    assert_eq!(site.packets().len(), 4);
+    let log = server.stderr();
+    assert!(log.contains("the client certificate of CN \"d1\", which the balancer found good"), "{log}");
+    answer(
+        &[ended_tls(
+            PRESENTED,
+            &[tlv(0x21, b"TLSv1.2"), tlv(0x23, b"ECDHE-x"), tlv(0x28, &der(&known))].concat(),
+        )]
+        .concat(),
+    );
+    eventually("the log to tell of the balancer's TLS", || {
+        server.stderr().contains("via 127.0.0.1:").then_some(())?;
+        server.stderr().contains(": plain (TLSv1.2 ECDHE-x at the balancer), 1 thanked").then_some(())
+    });
+    assert_eq!(site.packets().len(), 5);
+    // Half of one, as HAProxy sends it when told to send DER.
+    assert_eq!(answer(&tlv(0xe5, &der(&known)[..40])), "");
+    failure(&server, "%[ssl_c_der,base64]");
 
     let ca = TestCa::new("ca");
     ca.register(&site, true);

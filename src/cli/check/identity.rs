@@ -37,34 +37,48 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
 
 fn open_ports(config: &Config) -> Vec<Finding> {
     let served = config.ports().into_iter().filter(|port| !port.listen.is_empty());
-    let line = |section: &'static str, client_cert| {
-        let who = if section == "api" { "any client" } else { "any device, by the id or hash it sends" };
-        match client_cert {
-            ClientCert::Required => {
-                Finding::ok("open", format!("[{section}] takes only clients with an accepted certificate"))
-            }
-            ClientCert::Optional => Finding::ok(
-                "open",
-                format!(
-                    "[{section}] takes {who}, also without a certificate; an id that belongs to a certificate \
-                     needs it (client_cert = \"required\" closes the port to all others)"
-                ),
-            ),
-            ClientCert::Off => Finding::warning(
-                "open",
-                format!(
-                    "[{section}] takes {who}; client_cert = \"optional\" protects devices that have a \
-                     certificate, \"required\" closes the port to all others"
-                ),
-            ),
+    served.map(|port| open_port(port.section, port.client_cert)).collect()
+}
+
+fn open_port(section: &'static str, client_cert: ClientCert) -> Finding {
+    let who = match section {
+        "meter" => "takes any device, by the id or hash it sends",
+        "confirm" => "takes anybody's confirmations, and tells anybody whether a name and SSID confirmed",
+        _ => {
+            "answers anybody on /confo, /api/confo, /register and POST /; all else asks for an API key, a \
+             certificate or the broker token"
         }
     };
-    served.map(|port| line(port.section, port.client_cert)).collect()
+    let closes = "client_cert = \"required\" closes the port to all without a certificate";
+    match client_cert {
+        ClientCert::Required => {
+            Finding::ok("open", format!("[{section}] takes only clients with an accepted certificate"))
+        }
+        ClientCert::Optional if section == "api" => Finding::ok("open", format!("[api] {who}; {closes}")),
+        ClientCert::Off if section == "api" => Finding::ok(
+            "open",
+            format!("[api] {who}; certificates are not asked for (client_cert = \"optional\" does)"),
+        ),
+        ClientCert::Optional => Finding::ok(
+            "open",
+            format!(
+                "[{section}] {who}; a device that has a certificate is safe from the others, who need it for \
+                 its id; {closes}"
+            ),
+        ),
+        ClientCert::Off => Finding::warning(
+            "open",
+            format!(
+                "[{section}] {who}; client_cert = \"optional\" protects devices that have a certificate, \
+                 \"required\" closes the port to all others"
+            ),
+        ),
+    }
 }
 
 fn api_key(config: &Config) -> Option<Finding> {
-    let text = "[api] no key_value: routes that need a key take named ones (m0v key add) and certificates of \
-                the role service";
+    let text = "[api] no key_value: routes that need a key are closed but to named ones (m0v key add) and \
+                certificates of the role service";
     (!config.api.listen.is_empty() && config.api.key_value.is_none()).then(|| Finding::ok("open", text))
 }
 

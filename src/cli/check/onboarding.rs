@@ -17,12 +17,12 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         ));
     } else if is_open(config).await {
         findings.push(Finding::warning(
-            "onboarding",
+            "open",
             "/register is open: anybody is given an account, with the topics {username}/#; `m0v token new`, or [api] onboarding_token, ends that",
         ));
     }
     if config.api.broker_token.is_none() {
-        findings.push(Finding::warning(
+        findings.push(Finding::ok(
             "onboarding",
             "[api] broker_token is not set: no broker can ask, /mqtt/* is 404",
         ));

@@ -16,6 +16,8 @@ pub use fault::Fault;
 pub use frame::{MAX_V1, MAX_V2, Versions};
 pub use tlv::{CERTIFICATE_TLV, ClientTls};
 
+pub(in crate::net) use frame::BEGINNINGS;
+
 use frame::Frame;
 use std::net::SocketAddr;
 
