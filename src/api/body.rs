@@ -125,9 +125,13 @@ async fn length_of(mut body: Body) -> usize {
     length
 }
 
-/// All of a body, at most [`MAX_BODY`].
-async fn read(body: Body) -> Result<Bytes, ApiError> {
-    let read = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+/// All of a body, at most [`MAX_BODY`]; unpacked, it would be another length.
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).into_iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::ContentEncoding);
+    }
+    let read = timeout(BODY_TIMEOUT, Limited::new(request.into_body(), MAX_BODY).collect()).await;
     match read.map_err(|_| ApiError::Late)? {
         Ok(read) => Ok(read.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::TooLong),
@@ -155,7 +159,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
         if !is_of_type(request.headers(), "application/json") {
             return Err(ApiError::ContentType("application/json"));
         }
-        Ok(Self(read(request.into_body()).await?))
+        Ok(Self(read(request).await?))
     }
 }
 
@@ -182,7 +186,7 @@ impl<S: Sync> FromRequest<S> for FormBody {
         if !is_of_type(request.headers(), TYPE) {
             return Err(ApiError::ContentType(TYPE));
         }
-        let body = read(request.into_body()).await?;
+        let body = read(request).await?;
         let body = str::from_utf8(&body).map_err(|_| ApiError::Encoding("the form"))?;
         let members = text::members(body).map(|(name, value)| {
             let decoded = |part| text::decode_form(part).ok_or(ApiError::Encoding("the form"));

@@ -39,7 +39,8 @@ pub(super) fn routes(confo: Confo) -> Router {
 /// The answer is true now, and may be another one in a second.
 const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
-/// The description of `protocol::confo::Answer`; a test compares the two.
+/// A confirmation.
+// As `protocol::confo::Answer` is written; a test compares the two.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "described, never made")]

@@ -40,6 +40,9 @@ pub(super) enum ApiError {
     /// The body is of another type, or does not say which.
     #[error("content-type must be {0}, in UTF-8")]
     ContentType(&'static str),
+    /// The body is packed.
+    #[error("content-encoding is not taken; send the body as it is")]
+    ContentEncoding,
     /// The body is not what it must be.
     #[error(transparent)]
     Body(#[from] BadBody),
@@ -134,6 +137,7 @@ impl ApiError {
             | Self::Part(_)
             | Self::Twice(_)
             | Self::ContentType(_)
+            | Self::ContentEncoding
             | Self::Body(_)
             | Self::Broken
             | Self::Late

@@ -6,7 +6,7 @@ use super::{
     judge::{MAX_CERTIFICATE_BYTES, Unfit, check_key},
 };
 use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject};
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
+use x509_parser::{certification_request::X509CertificationRequest, error::X509Error, prelude::FromDer};
 
 /// Why no certificate is made for a request. Continues "csr: …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,12 @@ pub enum BadRequest {
     /// Whoever sent it does not hold the key.
     #[error("its signature is not made with its own key")]
     Signature,
+    /// Signed in a way that cannot be checked here.
+    #[error(
+        "it is signed with an algorithm that is not taken; RSA with SHA-256 is, P-256 or P-384 with SHA-256 \
+         or SHA-384, and Ed25519"
+    )]
+    Algorithm,
     /// A key that is worth nothing.
     #[error("it {0}")]
     Key(Unfit),
@@ -52,7 +58,10 @@ impl Request {
         let key = &request.certification_request_info.subject_pki;
         // First the key's size, then its use: the signature of a huge one takes seconds to check.
         check_key(key).map_err(BadRequest::Key)?;
-        request.verify_signature().map_err(|_| BadRequest::Signature)?;
+        request.verify_signature().map_err(|error| match error {
+            X509Error::SignatureUnsupportedAlgorithm => BadRequest::Algorithm,
+            _ => BadRequest::Signature,
+        })?;
         Ok(Self { spki: key.raw.to_vec() })
     }
 

@@ -31,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 const POSTGRES_LANES: u16 = 2;
 const EMBEDDED_LANES: u16 = 1;
 
-/// What the API port offers in ALPN, the best first.
-const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// What the API port takes in ALPN, the best first. The last is said by tools that were told to speak
+/// it (`curl --http1.0`); old devices speak it without a word.
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
 
 /// The writer lanes of the configured store.
 pub(super) fn lanes(

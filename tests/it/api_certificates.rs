@@ -156,17 +156,35 @@ fn a_request_is_answered_without_a_private_key(engine: Engine) {
     let card = Card { id: text(&issued, "certificateId").into(), pem: String::new(), cert, key, chain: None };
     Talk::to_meter(&server, Some(&card), STACKS[0]).thanked(READING);
 
-    let broken = request.replacen("A", "B", 40);
-    for (csr, words) in
-        [("nonsense", "csr"), (card_text(&self_signed(site.folder(), "x")).as_str(), "csr"), (&broken, "csr")]
-    {
+    let made = |words: &[&str]| {
+        let (key, csr) = (site.folder().join("other.key"), site.folder().join("other.csr"));
+        let words = [&["req", "-new", "-nodes", "-subj", "/CN=m"], words].concat();
+        openssl(&words, &[("-keyout", &key), ("-out", &csr)]);
+        fs::read_to_string(&csr).expect("the request")
+    };
+    let curve = |name: &str| made(&["-newkey", "ec", "-pkeyopt", &format!("ec_paramgen_curve:{name}")]);
+    let mut forged = pem::parse(&request).expect("PEM").into_contents();
+    *forged.last_mut().expect("a signature") ^= 1;
+    let certificate = self_signed(site.folder(), "x").pem;
+    for (csr, words) in [
+        ("nonsense", "csr: the text"),
+        (certificate.as_str(), "csr: the text is another kind of PEM"),
+        (&request.replacen('A', "B", 40), "csr: "),
+        (&format!("{request}{request}"), "csr: the text holds several PEM blocks"),
+        (
+            &pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", forged)),
+            "csr: its signature is not made with its own key",
+        ),
+        (&made(&["-newkey", "rsa:1024"]), "csr: it has an RSA key of 1024 bits"),
+        (&curve("P-521"), "csr: it is signed with an algorithm that is not taken"),
+        (&curve("secp256k1"), "csr: it has a key that is neither"),
+    ] {
         let answer = post(&server, Version::Http2, "/devicecert", &json!({"deviceId": "m", "csr": csr}));
-        assert!(answer.refusal(400, "Bad Request").contains(words), "{answer:?}");
+        let message = answer.refusal(400, "Bad Request");
+        assert!(message.contains(words), "{message} instead of {words}");
     }
-}
-
-fn card_text(card: &Card) -> String {
-    card.pem.clone()
+    let body = json!({"deviceId": "p", "csr": curve("P-384")});
+    assert_eq!(post(&server, Version::Http2, "/devicecert", &body).status, 200);
 }
 
 fn to_list(card: &Card, device: &str) -> Value {
@@ -223,7 +241,19 @@ fn a_certificate_that_cannot_be_listed_is_refused_by_name(engine: Engine) {
     let ca_body = json!({"deviceId": "d", "certificateId": ca.id, "certificatePem": ca.pem});
     let key = fs::read_to_string(&card.key).expect("its key");
     let long = "x".repeat(10_000);
+    let dated = |name: &str, years| {
+        crate::authority::dated(&site, name, name, false, years);
+        fs::read_to_string(site.folder().join(name)).expect("a certificate")
+    };
     for (body, words) in [
+        (
+            with("certificatePem", json!(dated("old", (2020, 2021)))),
+            "certificatePem: the certificate expired on 2021-01-01",
+        ),
+        (
+            with("certificatePem", json!(dated("new", (2090, 2095)))),
+            "certificatePem: the certificate is not valid before 2090-01-01",
+        ),
         (with("certificateId", json!("0".repeat(64))), "certificateId must be the lower-case hex SHA-256"),
         (with("certificateId", json!(card.id.to_uppercase())), "certificateId must be"),
         (with("certificateId", json!(null)), "certificateId is missing"),
@@ -249,7 +279,7 @@ fn a_certificate_that_cannot_be_listed_is_refused_by_name(engine: Engine) {
         (with("deviceId", json!("")), "deviceId is empty"),
         (with("modelNumber", json!(["m"])), "modelNumber must be a string"),
         (with("modelNumber", json!(long)), "modelNumber must be"),
-        (ca_body, "the certificate"),
+        (ca_body, "certificatePem: the certificate is a CA's"),
         (json!({}), "deviceId is missing"),
     ] {
         let answer = post(&server, Version::Http2, "/syncdevicecert", &body);
@@ -379,6 +409,8 @@ fn a_certificate_speaks_for_its_device_and_a_service_for_all(engine: Engine) {
     more.extend(["-H", KEY]);
     let answer = curl(&server, Version::Http2, "/", &more);
     answer.refusal(401, "Unauthorized");
+    let message = greet(&server, Version::Http11, None).refusal(401, "Unauthorized");
+    assert_eq!(message, "this needs a client certificate, and no API key", "a key would not help");
 }
 
 fn node_does_it_all(engine: Engine) {
@@ -401,6 +433,14 @@ fn node_does_it_all(engine: Engine) {
         ("synced by node", "devicetelemetry"),
     ];
     assert_eq!(told, expected);
+
+    let card = self_signed(site.folder(), "request");
+    let script = path(&crate::tunnel::foreign::node().join("request.js"));
+    let (cert, key) = (path(&card.cert), path(&card.key));
+    let said =
+        run_tool("node", &[&script, &port, &ca, "a-key-of-the-test", &cert, &key, &card.id]).succeeded();
+    assert_eq!(said.trim(), "all as expected");
+    assert_eq!(site.telemetry().len(), 6);
 }
 
 fn the_story_of_the_examples_is_true(engine: Engine) {

@@ -226,6 +226,41 @@ fn other_types_methods_and_paths_are_refused() {
 }
 
 #[test]
+fn a_body_comes_in_any_framing_and_unpacked() {
+    let site = Site::with(Engine::Embedded, CONFIG);
+    let server = site.start();
+    let send = |version, more: &[&str]| {
+        let all = [&["-H", KEY, "-H", JSON, "--data-binary", "{\"a\":1}"], more].concat();
+        curl(&server, version, "/devicetelemetry/m", &all)
+    };
+    succeeds(&send(Version::Http10, &[]));
+    succeeds(&send(Version::Http10, &["--no-alpn"]));
+    for version in VERSIONS {
+        succeeds(&send(version, &["-H", "content-encoding: identity"]));
+        succeeds(&send(version, &["-H", "Content-Length:", "-H", "Transfer-Encoding: chunked"]));
+        for encoding in ["content-encoding: gzip", "content-encoding: identity, br", "content-encoding;"] {
+            let message = send(version, &["-H", encoding]).refusal(400, "Bad Request");
+            assert_eq!(message, "content-encoding is not taken; send the body as it is", "{encoding}");
+        }
+    }
+    // The leave that is asked for is given before the body is sent, and refused where it is too long.
+    let url = format!("https://localhost:{}/devicetelemetry/m", server.api_addr().port());
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+    fs::write(site.folder().join("long"), long).expect("writes a body");
+    let long = format!("@{}", site.folder().join("long").display());
+    for (body, first, last) in
+        [("{}", "HTTP/1.1 100", "{\"success\":true}"), (&long, "HTTP/1.1 413", "bytes\"}")]
+    {
+        let ca = server.ca_file();
+        let ca = ca.to_str().expect("a path of ours is text");
+        let head = ["-sSi", "--http1.1", "--expect100-timeout", "60", "--noproxy", "*", "--cacert", ca];
+        let more = ["-H", "Expect: 100-continue", "-H", KEY, "-H", JSON, "--data-binary", body, &url];
+        let said = crate::harness::run_tool("curl", &[&head[..], &more].concat()).succeeded();
+        assert!(said.starts_with(first) && said.ends_with(last), "{said}");
+    }
+}
+
+#[test]
 fn a_body_is_refused_whatever_its_length_and_whoever_sends_it() {
     let site = Site::with(Engine::Embedded, CONFIG);
     let server = site.start();
@@ -435,4 +470,22 @@ fn without_a_spool_an_outage_is_said() {
     eventually("success", || {
         (post(&server, Version::Http2, "/devicetelemetry/m", "{}").status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_spool_that_fails_says_nothing_of_the_database() {
+    let site = Site::on_own_cluster(CONFIG);
+    let server = site.start();
+    let spool = site.data_dir().join("spool/spool.sqlite");
+    let spool = spool.to_str().expect("a path of ours is text");
+    crate::harness::run_tool("sqlite3", &[spool, "ALTER TABLE telemetry RENAME TO elsewhere"]).succeeded();
+    let answer = post(&server, Version::Http2, "/devicetelemetry/m", "{}");
+    answer.refusal(503, "Service Unavailable");
+    assert_eq!(site.telemetry().len(), 0, "nothing is written before its marks are read");
+    let metrics = admin::get(&server, "/metrics");
+    assert!(metrics.contains("m0v_store_up 1\n"), "{metrics}");
+    assert!(!metrics.contains("m0v_store_errors_total{"), "{metrics}");
+    assert!(!metrics.contains("m0v_spool_errors_total 0\n"), "{metrics}");
+    crate::harness::run_tool("sqlite3", &[spool, "ALTER TABLE elsewhere RENAME TO telemetry"]).succeeded();
+    succeeds(&post(&server, Version::Http2, "/devicetelemetry/m", "{}"));
 }

@@ -72,7 +72,7 @@ fn self_signed(site: &Site, name: &str, more: &str) {
 }
 
 /// A self-signed certificate on P-256, valid from one New Year to another.
-fn dated(site: &Site, file: &str, cn: &str, is_ca: bool, (from, to): (i32, i32)) {
+pub(crate) fn dated(site: &Site, file: &str, cn: &str, is_ca: bool, (from, to): (i32, i32)) {
     let key = KeyPair::generate().expect("makes a key");
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -6,6 +6,8 @@ use serde_json::Value;
 /// Which HTTP curl shall speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
+    /// Of old devices and old tools.
+    Http10,
     Http11,
     Http2,
 }
@@ -55,6 +57,7 @@ pub(crate) fn get(server: &Server<'_>, version: Version, path: &str) -> Answer {
 /// A request to the API port with further arguments of curl.
 pub(crate) fn curl(server: &Server<'_>, version: Version, path: &str, more: &[&str]) -> Answer {
     let (http, name) = match version {
+        Version::Http10 => ("--http1.0", "HTTP/1.0"),
         Version::Http11 => ("--http1.1", "HTTP/1.1"),
         Version::Http2 => ("--http2", "HTTP/2"),
     };

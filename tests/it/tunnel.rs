@@ -14,7 +14,7 @@ use std::{
 
 mod attacks;
 mod bytes;
-mod foreign;
+pub(crate) mod foreign;
 mod stacks;
 
 on_both_stores![

@@ -40,7 +40,6 @@ pub(in crate::api) struct AclQuestion {
     topic: Option<String>,
     /// 1 read, 2 write, 3 both, 4 subscribe.
     acc: u8,
-    clientid: Option<String>,
 }
 
 /// Who might be a superuser.

@@ -23,7 +23,7 @@ const EXCHANGE: &str = "amq.topic";
 const SUBSCRIPTION: &str = "mqtt-subscription-";
 const WILL: &str = "mqtt-will-";
 
-/// Who wants to log in. Here and below an absent member is an empty one, which names nobody.
+/// Who wants to log in. An absent member is an empty one, which names nobody.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never made")]
 pub(in crate::api) struct UserQuestion {

@@ -59,7 +59,7 @@ pub(super) fn success() -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(Success { success: true })).into_response()
 }
 
-/// The description of a report that is forwarded.
+/// A report that is forwarded.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "described, never made")]

@@ -61,6 +61,19 @@ struct Waiting {
 
 type Verdict = Result<(), Refusal>;
 
+/// What keeps batches from being settled or drained: they are told and counted apart, and a spool
+/// that fails says nothing of the database.
+enum Trouble {
+    Store(StoreError),
+    Spool(StoreError),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl TelemetrySink {
     /// Starts the writer; it ends when the last clone of this is gone and everything is answered.
     #[must_use]
@@ -152,9 +165,16 @@ impl Writer {
         if !self.options.health.store_is_up() {
             return self.spool(rows, None).await;
         }
-        if let Err(error) = self.settle().await {
-            self.failed("settle a batch of telemetry", &error);
-            return self.spool(rows, None).await;
+        match self.settle().await {
+            Ok(()) => {}
+            Err(Trouble::Store(error)) => {
+                self.failed("settle a batch of telemetry", &error);
+                return self.spool(rows, None).await;
+            }
+            Err(Trouble::Spool(error)) => {
+                events::spool_failed(&self.options.metrics, &error);
+                return self.spool(rows, None).await;
+            }
         }
         let ticket = match self.reserve().await {
             Ok(ticket) => ticket,
@@ -234,10 +254,10 @@ impl Writer {
     }
 
     /// Learns what became of every number that is in doubt.
-    async fn settle(&mut self) -> Result<(), StoreError> {
+    async fn settle(&mut self) -> Result<(), Trouble> {
         if let (Some(spool), false) = (&self.options.spool, self.has_read_marks) {
             // Until they are read nothing may be written: the next number would hide their fate.
-            self.unsettled.extend(spool.unsettled_telemetry().await?);
+            self.unsettled.extend(spool.unsettled_telemetry().await.map_err(Trouble::Spool)?);
             self.has_read_marks = true;
         }
         while let Some(ticket) = self.unsettled.last().copied() {
@@ -245,10 +265,11 @@ impl Writer {
             let settled = self.store.settle_telemetry(self.options.node, ticket);
             let is_stored = within(self.limit(), settled).await?;
             if let Some(spool) = &self.options.spool {
-                match is_stored {
-                    true => drop(spool.finish_telemetry(ticket).await?),
-                    false => spool.release_telemetry(ticket).await?,
-                }
+                let noted = match is_stored {
+                    true => spool.finish_telemetry(ticket).await.map(drop),
+                    false => spool.release_telemetry(ticket).await,
+                };
+                noted.map_err(Trouble::Spool)?;
             }
             self.unsettled.pop();
         }
@@ -261,14 +282,18 @@ impl Writer {
         self.tell();
         match drained {
             Ok(()) => true,
-            Err(error) => {
+            Err(Trouble::Store(error)) => {
                 events::drain_failed(&self.options.metrics, &error);
+                false
+            }
+            Err(Trouble::Spool(error)) => {
+                events::spool_failed(&self.options.metrics, &error);
                 false
             }
         }
     }
 
-    async fn drain(&mut self) -> Result<(), StoreError> {
+    async fn drain(&mut self) -> Result<(), Trouble> {
         self.settle().await?;
         let Some(spool) = self.options.spool.clone().filter(|spool| spool.telemetry_rows() > 0) else {
             return Ok(());
@@ -277,21 +302,23 @@ impl Writer {
         // Marked from here on, even if this is dropped.
         self.unsettled.push(ticket);
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
-        for claimed in spool.claim_telemetry(ticket, self.options.max_rows).await? {
+        let claimed = spool.claim_telemetry(ticket, self.options.max_rows).await.map_err(Trouble::Spool)?;
+        for claimed in claimed {
             match claimed {
                 ClaimedTelemetry::Row(row) => rows.push(row),
                 ClaimedTelemetry::Refused { row, reason } => refused.push((row, reason)),
             }
         }
         if rows.is_empty() && refused.is_empty() {
-            return Err(StoreError::Refused("the spool counts telemetry that is not there".into()));
+            let lost = "the spool counts telemetry that is not there";
+            return Err(Trouble::Spool(StoreError::Refused(lost.into())));
         }
         let bad = refused.len();
         let batch = TelemetryBatch { node: self.options.node, ticket, rows, refused, is_promised: true };
         let outcomes = self.write(&batch, "drain").await?;
         let rejected = outcomes.iter().filter(|outcome| outcome.is_some()).count() + bad;
         events::rejected(&self.options.metrics, rejected as u64);
-        spool.finish_telemetry(ticket).await?;
+        spool.finish_telemetry(ticket).await.map_err(Trouble::Spool)?;
         self.unsettled.pop();
         Ok(())
     }

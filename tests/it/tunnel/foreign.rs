@@ -226,7 +226,7 @@ impl Drop for Openssl {
 }
 
 /// The folder with the Node clients of `tests/node`, made on the first use.
-pub(super) fn node() -> &'static Path {
+pub(crate) fn node() -> &'static Path {
     static READY: OnceLock<PathBuf> = OnceLock::new();
     READY.get_or_init(|| {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));

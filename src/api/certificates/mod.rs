@@ -1,7 +1,14 @@
 //! `POST /devicecert`, `/syncdevicecert`, `/caRegister`, `GET /`: certificates issued, listed, shown.
 //!
 //! What a certificate is worth, and how one is made, is the device room's to say. A change is in
-//! force here before it is answered.
+//! force here before it is answered. What goes in and out is in `shapes`.
+
+mod shapes;
+
+pub(super) use shapes::{
+    CaWanted, CertificateToList, CertificateWanted, CsrSubjects, Greeting, IssuedCertificate, KeyPair, Pem,
+    RegisteredCa,
+};
 
 use super::body::JsonBody;
 use super::error::{ApiError, ErrorBody};
@@ -10,7 +17,7 @@ use super::names;
 use super::refusals::{Always, BadRequest, NotEntitled, Unavailable};
 use super::telemetry::{Success, success};
 use crate::device::Registry;
-use crate::device::certificate::{MAX_PEM_BYTES, listing, read_pem_certificate, why_not_listed};
+use crate::device::certificate::{BadListing, MAX_PEM_BYTES, listing, read_pem_certificate, why_not_listed};
 use crate::device::issue::{IssueError, Issued, Issuing, Wanted};
 use crate::device::request::Request;
 use crate::device::subject::Subject;
@@ -26,10 +33,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// What these routes stand on.
 #[derive(Clone)]
@@ -60,132 +65,6 @@ pub(super) fn routes(certificates: Certificates) -> Router {
 /// The one without.
 pub(super) fn greeting(certificates: Certificates) -> Router {
     Router::new().route("/", get(greet)).with_state(certificates)
-}
-
-/// The description of what is asked of `/devicecert`.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "described, never made")]
-pub(super) struct CertificateWanted {
-    /// For which device; made, with a pub, if there is none.
-    #[schema(min_length = 1, max_length = 128, example = "meter-17")]
-    device_id: String,
-    /// Its model, if the device is new; empty means none.
-    #[schema(required = false, max_length = 128, example = "CC3220S-1")]
-    model_number: Option<String>,
-    /// A PKCS#10 request in PEM. Only its key counts, which must be RSA of 2048 to 4096 bits, P-256 or P-384.
-    #[schema(required = false)]
-    csr: Option<String>,
-}
-
-/// A certificate that was issued.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct IssuedCertificate {
-    /// Lower-case hex SHA-256 of the DER.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    certificate_id: String,
-    /// One PEM block.
-    certificate_pem: String,
-    key_pair: KeyPair,
-    /// The certificate of the CA that issued it, one PEM block.
-    root_cert_pem: String,
-    /// Unix seconds.
-    created_at: i64,
-}
-
-/// Its keys.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct KeyPair {
-    /// PEM.
-    public_key: String,
-    /// PKCS#8, PEM; m0v keeps no copy. Absent if a csr was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    private_key: Option<String>,
-}
-
-/// The description of what is sent to `/syncdevicecert`.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "described, never made")]
-pub(super) struct CertificateToList {
-    /// Whose it is; made, with a pub, if there is none.
-    #[schema(min_length = 1, max_length = 128, example = "meter-17")]
-    device_id: String,
-    /// Its model, if the device is new; empty means none.
-    #[schema(required = false, max_length = 128, example = "CC3220S-1")]
-    model_number: Option<String>,
-    /// Lower-case hex SHA-256 of the DER.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    certificate_id: String,
-    certificate_pem: Pem,
-}
-
-/// One PEM block.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "described, never made")]
-pub(super) enum Pem {
-    /// As text.
-    Text(String),
-    /// As Node writes a `Buffer` of that text.
-    Buffer {
-        /// `Buffer`.
-        #[serde(rename = "type")]
-        #[schema(pattern = "^Buffer$")]
-        kind: String,
-        /// Its bytes.
-        data: Vec<u8>,
-    },
-}
-
-/// The description of what is sent to `/caRegister`.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "described, never made")]
-pub(super) struct CaWanted {
-    /// How the CA is called; null, empty or absent: by a random label alone.
-    #[schema(required = false)]
-    csr_subjects: Option<CsrSubjects>,
-}
-
-/// The parts of a CA's name; each may be null, empty or absent.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "described, never made")]
-pub(super) struct CsrSubjects {
-    /// Two letters.
-    #[schema(required = false, pattern = "^([A-Za-z]{2})?$", example = "DE")]
-    country_name: Option<String>,
-    #[schema(required = false, max_length = 128)]
-    state_name: Option<String>,
-    #[schema(required = false, max_length = 128)]
-    locality_name: Option<String>,
-    #[schema(required = false, max_length = 64)]
-    organization_name: Option<String>,
-    #[schema(required = false, max_length = 64)]
-    organization_unit_name: Option<String>,
-}
-
-/// A CA that was made.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RegisteredCa {
-    /// Lower-case hex SHA-256 of its certificate's DER: the name of its folder in `<data_dir>/ca`.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    certificate_id: String,
-    /// The same.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    ca_certificate_id: String,
-}
-
-/// What a client with an accepted certificate is told.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Greeting {
-    #[schema(example = "Hello, world!")]
-    data: &'static str,
 }
 
 /// A certificate for a device
@@ -258,7 +137,10 @@ pub(super) async fn sync(
     let pem = pem_of(&object)?;
     let der = read_pem_certificate(&pem).map_err(|bad| part.refuse(bad))?;
     let enrolment = listing(&der, &device_id, model_number.as_deref(), Role::Device, now());
-    let enrolment = enrolment.map_err(|bad| ApiError::Invalid(bad.to_string()))?;
+    let enrolment = enrolment.map_err(|bad| match bad {
+        BadListing::Unfit(_) => ApiError::Invalid(format!("certificatePem: {bad}")),
+        BadListing::DeviceId(_) | BadListing::ModelNumber => ApiError::Invalid(bad.to_string()),
+    })?;
     let certificate_id = object.part("certificateId")?;
     if certificate_id.string()? != enrolment.certificate_id {
         return Err(certificate_id
@@ -332,10 +214,13 @@ pub(super) async fn register_ca(
         Always, NotEntitled, Unavailable,
     ),
 )]
-pub(super) async fn greet(caller: Caller) -> Result<Response, ApiError> {
+pub(super) async fn greet(caller: Result<Caller, ApiError>) -> Result<Response, ApiError> {
     match caller {
-        Caller::Certificate(_) => Ok(no_store(Json(Greeting { data: "Hello, world!" }))),
-        Caller::Key { .. } => Err(ApiError::NotEntitled("this needs a client certificate, and no API key")),
+        Ok(Caller::Certificate(_)) => Ok(no_store(Json(Greeting { data: "Hello, world!" }))),
+        Ok(Caller::Key { .. }) | Err(ApiError::NoCredentials(_)) => {
+            Err(ApiError::NotEntitled("this needs a client certificate, and no API key"))
+        }
+        Err(refused) => Err(refused),
     }
 }
 
