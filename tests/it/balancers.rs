@@ -2,7 +2,7 @@
 //!
 //! Each test has an address of its own in 127.0.0.0/8, so that the ports of the files can stay.
 
-use crate::client::{Client, ends, tcp};
+use crate::client::{Client, ends};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, rounds, run_tool};
 use crate::pki::{Card, READING, Talk, TestCa, self_signed, sql};
 use crate::proxied::{metric, v1, v2};
