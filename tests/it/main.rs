@@ -43,6 +43,7 @@ mod identity_revoked;
 mod identity_tickets;
 mod limits;
 mod onboarding;
+mod onboarding_bounds;
 mod openapi;
 mod outage;
 mod owners;
