@@ -31,6 +31,7 @@ mod configuration;
 mod confirm;
 mod crashes;
 mod devices;
+mod ended_tls;
 mod faults;
 mod foreign;
 mod forwarded;
