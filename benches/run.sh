@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Measures m0v beside the limits of the machine and prints one line a figure: benches/run.sh [STEP...]
-#   STEP: ingest handshakes idle tunnels storm embedded restart pure (all of them if none is named)
-#   M0V_BENCH_URL  an empty PostgreSQL database on this machine, which will be filled (ingest … restart)
+#   STEP: ingest handshakes idle tunnels storm embedded restart brokers pure (all of them if none is named)
+#   M0V_BENCH_URL  an empty PostgreSQL database on this machine, which will be filled (ingest … brokers)
 #   ROUNDS         repetitions (3); take medians, run nothing else meanwhile
 # Every load is bounded in count and time. Ratios are taken in one run, seconds after the limit they are measured
-# against; absolute figures do not carry to another machine. Needs psql, pgbench, openssl. Writes benches/results/.
+# against; absolute figures do not carry to another machine. Needs psql, pgbench, openssl, python3. Writes benches/results/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-3}
 port=20511
+api_port=20513
 devices=1000
 scratch=$(mktemp -d)
 results=benches/results/$(date -u +%Y-%m-%d).txt
@@ -30,7 +31,7 @@ serve() {
     local url=()
     [ -z "$1" ] || url=("M0V_DATABASE__URL=$1")
     (cd "$scratch" && exec env "${url[@]}" M0V_METER__LISTEN=127.0.0.1:$port M0V_CONFIRM__LISTEN=127.0.0.1:0 \
-        M0V_API__LISTEN=127.0.0.1:0 M0V_ADMIN__LISTEN=127.0.0.1:0 M0V_LOG__LEVEL=warn \
+        M0V_API__LISTEN=127.0.0.1:$api_port M0V_API__BROKER_TOKEN=bench M0V_ADMIN__LISTEN=127.0.0.1:0 M0V_LOG__LEVEL=warn \
         M0V_LIMITS__MAX_CONNECTIONS_PER_IP=60000 "$m0v") &
     server=$!
     for _ in $(seq 400); do [ ! -e "$scratch/m0v-data/listeners.json" ] || return 0; sleep 0.02; done
@@ -205,6 +206,36 @@ restart() {
     leave
 }
 
+# A broker that starts anew: 10,000 accounts (one password, so that it can be known) over a dozen connections, and
+# readings meanwhile.
+brokers() {
+    : "${M0V_BENCH_URL:?an empty PostgreSQL database}"
+    serve "$M0V_BENCH_URL"
+    prepare_limits
+    introduce
+    local password
+    password=$(curl -sS --cacert "$scratch/m0v-data/tls/ca.pem" "https://127.0.0.1:$api_port/register" --json '{}' |
+        sed -n 's/.*"password":"\([^"]*\)".*/\1/p')
+    sql "INSERT INTO account (identity_hash, username, password_hash, mosquitto_hash)
+         SELECT 'load-' || i, 'un-load-' || i, password_hash, '' FROM generate_series(0, 9999) i,
+             (SELECT password_hash FROM account ORDER BY account_id DESC LIMIT 1) made ON CONFLICT (username) DO UPDATE
+         SET password_hash = excluded.password_hash"
+    measure calm persistent --connections 4 --packets 250 --rate 100
+    say "calm: p50 $(latency p50) p99 $(latency p99) max $(latency max) us"
+    "$load" --port $port --ca "$scratch/m0v-data/tls/ca.pem" --ids 1-1000 --json --seconds 120 persistent --connections 4 \
+        --packets 1500 --rate 100 >"$scratch/during.json" &
+    local during=$!
+    "$load" --port $api_port --ca "$scratch/m0v-data/tls/ca.pem" --json --seconds 1800 --pid "$server" brokers \
+        --accounts 10000 --password "$password" --token bench >"$scratch/last.json" || true
+    echo "brokers: $(cat "$scratch/last.json")" >>"$results"
+    say "10000 passwords: all in after $(field seconds) s, $(field thanked) allowed, $(field refused) refused, server" \
+        "$(field server_cpu_us_each) us of CPU each"
+    wait $during || true
+    cp "$scratch/during.json" "$scratch/last.json"
+    say "readings meanwhile: p50 $(latency p50) p99 $(latency p99) max $(latency max) us, lost $(field lost)"
+    leave
+}
+
 pure() {
     cargo bench --locked --bench pure -- --quick 2>/dev/null | awk '
         /^[a-z]+\// { name = $0; sub(/ *time:.*/, "", name) }
@@ -212,6 +243,6 @@ pure() {
 }
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(ingest handshakes idle tunnels storm embedded restart pure)
+[ $# -gt 0 ] || steps=(ingest handshakes idle tunnels storm embedded restart brokers pure)
 say "# $(date -u +%FT%TZ) $(git rev-parse --short HEAD), $(nproc) cores: ${steps[*]}"
 for step in "${steps[@]}"; do $step; done

@@ -1,10 +1,13 @@
 //! Puts load on a running m0v and says how it took it: rates, latencies, and what was refused.
 //!
 //! `cargo run --release --example load -- persistent --ids 1-100` sends readings over open connections,
-//! `reconnect` makes a new connection for each reading, `idle` opens many and holds them. Every run ends:
-//! by its count, by `--seconds`, or by Ctrl-C, and then says what it has measured so far.
-//! The exit code is 0 only if every reading was answered `Thank you`.
+//! `reconnect` makes a new connection for each reading, `idle` opens many and holds them; `brokers` asks the
+//! API port for passwords, as a broker does that starts anew. Every run ends: by its count, by `--seconds`, or
+//! by Ctrl-C, and then says what it has measured so far. The exit code is 0 only if every reading was
+//! answered `Thank you`, and every password `allow`.
 
+#[path = "load/brokers.rs"]
+mod brokers;
 #[path = "load/dial.rs"]
 mod dial;
 #[path = "load/idle.rs"]
@@ -57,6 +60,7 @@ fn load(options: Options) -> Result<Report, Fault> {
             Mode::Persistent(mode) => persistent::run(&run, mode).await,
             Mode::Reconnect(mode) => reconnect::run(&run, mode).await,
             Mode::Idle(mode) => idle::run(&run, mode).await,
+            Mode::Brokers(mode) => brokers::run(&run, mode).await,
         }
     })?;
     let text = if as_json { report.json() } else { report.to_string() };

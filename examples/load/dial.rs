@@ -64,6 +64,11 @@ impl Dial {
         Ok(Self { to, from: options.from.clone(), turn: AtomicUsize::new(0), tls })
     }
 
+    /// Whom.
+    pub(crate) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
     /// Connects and shakes hands; true if a session was resumed.
     pub(crate) async fn connect(&self) -> io::Result<(Wire, bool)> {
         timeout(PATIENCE, self.establish())

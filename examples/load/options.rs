@@ -20,6 +20,8 @@ pub(crate) enum Mode {
     Reconnect(Reconnect),
     /// Many connections that say one reading and then nothing
     Idle(Idle),
+    /// Passwords of many accounts, asked for as a broker does that starts anew (--port is that of `[api]`)
+    Brokers(Brokers),
 }
 
 #[derive(Args)]
@@ -102,6 +104,25 @@ pub(crate) struct Idle {
     /// Seconds to hold them
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub(crate) hold: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Brokers {
+    /// Open connections, each with one question at a time
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) connections: u32,
+    /// Accounts, named --prefix and a number from 0
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) accounts: u64,
+    /// What their names begin with
+    #[arg(long, default_value = "un-load-")]
+    pub(crate) prefix: String,
+    /// The password they all have
+    #[arg(long)]
+    pub(crate) password: String,
+    /// `[api] broker_token`
+    #[arg(long)]
+    pub(crate) token: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -62,6 +62,16 @@ impl Tally {
             self.refused += 1;
             self.fault(format!("refused: {}", String::from_utf8_lossy(line)));
         }
+        self.took(since);
+    }
+
+    /// A password was right.
+    pub(crate) fn allowed(&mut self, since: Instant) {
+        self.thanked += 1;
+        self.took(since);
+    }
+
+    fn took(&mut self, since: Instant) {
         self.latencies.push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
 
@@ -90,6 +100,7 @@ impl Run {
             Mode::Persistent(mode) => (mode.packets * u64::from(mode.connections), false),
             Mode::Reconnect(mode) => (mode.packets, mode.resume),
             Mode::Idle(mode) => (u64::from(mode.connections), false),
+            Mode::Brokers(mode) => (mode.accounts, false),
         };
         let log = match &common.ack_log {
             None => None,

@@ -11,6 +11,9 @@ pub const MAX_PATTERN_BYTES: usize = 1024;
 /// Longest topic there is in MQTT.
 const MAX_TOPIC_BYTES: usize = 65_535;
 
+/// What begins a shared subscription; no message is ever sent to such a topic.
+const SHARED: &str = "$share/";
+
 /// What a pattern can name.
 const PLACEHOLDERS: [&str; 2] = ["{device}", "{username}"];
 
@@ -124,20 +127,17 @@ impl Pattern {
 /// Whether `subject` may send to, or be sent, messages of this topic.
 #[must_use]
 pub fn allows_topic(patterns: &[Pattern], subject: Subject<'_>, topic: &str) -> bool {
-    !topic.contains(['+', '#']) && allows(patterns, subject, topic)
+    !topic.contains(['+', '#']) && !topic.starts_with(SHARED) && allows(patterns, subject, topic)
 }
 
 /// Whether `subject` may subscribe to this filter: whether one pattern covers all it could match.
 /// Of a shared subscription (`$share/GROUP/FILTER`) the filter counts.
 #[must_use]
 pub fn allows_filter(patterns: &[Pattern], subject: Subject<'_>, filter: &str) -> bool {
-    let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
-    match shared {
-        Some((group, filter)) => {
-            !group.is_empty() && !group.contains(['+', '#']) && allows(patterns, subject, filter)
-        }
-        None => allows(patterns, subject, filter),
-    }
+    let Some(shared) = filter.strip_prefix(SHARED) else { return allows(patterns, subject, filter) };
+    shared.split_once('/').is_some_and(|(group, filter)| {
+        !group.is_empty() && !group.contains(['+', '#']) && allows(patterns, subject, filter)
+    })
 }
 
 fn allows(patterns: &[Pattern], subject: Subject<'_>, filter: &str) -> bool {

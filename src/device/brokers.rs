@@ -121,11 +121,16 @@ impl Brokers {
         if !self.passwords.check(username, password, stored).await? {
             return Ok(None);
         }
+        // The check may have waited for long: what counts is what the account is now.
+        let Some(now) = self.client(username).await? else { return Ok(None) };
+        if stored != Some(now.password_hash.as_str()) {
+            return Ok(None);
+        }
         let is_anothers = match client_id {
             Some(client_id) => self.is_anothers(client_id, username).await?,
             None => false,
         };
-        Ok(client.filter(|_| !is_anothers))
+        Ok((!is_anothers).then_some(now))
     }
 
     /// Whether a client id is the name or the device of another account. A broker gives whoever

@@ -2,7 +2,7 @@
 //!
 //! Each test has an address of its own in 127.0.0.0/8, so that the ports of the files can stay.
 
-use crate::client::{Client, ends, tcp};
+use crate::client::{Client, ends};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, rounds, run_tool};
 use crate::pki::{Card, READING, Talk, TestCa, self_signed, sql};
 use crate::proxied::{metric, v1, v2};
@@ -345,6 +345,42 @@ fn a_lines_certificate_is_judged_by_m0v_or_missed_in_words(kind: Kind, tls: Tls)
     assert_eq!(site.packets().len(), usize::from(tls == Tls::Passthrough));
 }
 
+/// nginx ends its clients' TLS and begins it anew: it is asked for no certificate, and each of its clients is.
+#[test]
+fn a_certificate_is_required_of_the_client_and_not_of_the_balancer() {
+    let deployment = Deployment::new(Kind::Nginx, Tls::Termination);
+    let site = &deployment.site;
+    let toml = deployment.file("toml");
+    let (lines, api) = toml.split_once("[api]").expect("a section");
+    site.configure(&format!("{lines}[api]{}", api.replace("tls = false", "client_cert = \"required\"")));
+    let server = site.start();
+    let known = self_signed(site.folder(), "d1");
+    known.list(site, "d1", Role::Device);
+    let _balancer = deployment.start_changed_balancer(&server, |text| {
+        let verified = "proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate";
+        let ca = format!("https://m0v; {verified} {}/client-ca.pem", site.folder().display());
+        text.replace("http://m0v", &ca)
+    });
+    let arguments = known.arguments("--");
+    let shown = arguments.each_ref().map(String::as_str);
+    for version in ["--http1.1", "--http2"] {
+        let ask = |more: &[&str]| {
+            deployment.curl(&server, "/", &[more, &[version, "-w", " %{http_code}"]].concat())
+        };
+        assert_eq!(ask(&shown), "{\"data\":\"Hello, world!\"} 200");
+        let refused = ask(&[]);
+        assert!(
+            refused.contains("this port needs a client certificate") && refused.ends_with(" 401"),
+            "{refused}"
+        );
+    }
+    assert!(metric(&server, &["handshakes_total", "\"api\"", "\"full\""]) > 0, "over TLS");
+    site.run(&["cert", "revoke", &known.id]).succeeded();
+    eventually("the certificate to be revoked", || {
+        deployment.curl(&server, "/", &shown).contains("the certificate is revoked").then_some(())
+    });
+}
+
 /// Through TLS that is not the balancer's only the client can speak.
 #[test]
 fn a_header_that_came_through_tls_is_the_clients_own_word() {
@@ -402,37 +438,6 @@ fn connect_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
     socket.connect(&addr.into()).expect("the kernel takes it");
     socket.set_read_timeout(Some(PATIENCE)).expect("sets a deadline");
     socket.into()
-}
-
-#[test]
-fn plain_ports_speak_lines_and_both_versions_of_http() {
-    let plain = "tls = false\n";
-    let site = Site::with(Engine::Embedded, &format!("[meter]\n{plain}[confirm]\n{plain}[api]\n{plain}"));
-    let server = site.start_with_device();
-    for (addr, line, reply) in
-        [(server.meter_addr(), LINE, "Thank you\n"), (server.confirm_addr(), QUERY, "Not found\n")]
-    {
-        let mut socket = tcp(addr, PATIENCE).expect("connects");
-        socket.write_all(format!("{line}\n").as_bytes()).expect("sends");
-        socket.shutdown(std::net::Shutdown::Write).expect("ends our half");
-        assert_eq!(String::from_utf8_lossy(&ends(socket)), reply);
-    }
-    let url = format!("http://{}/openapi.json", server.api_addr());
-    for version in ["--http1.1", "--http2-prior-knowledge"] {
-        let said =
-            run_tool("curl", &["-sS", "--noproxy", "*", "--max-time", "60", version, &url]).succeeded();
-        assert!(said.contains("\"openapi\""), "{said}");
-    }
-    // Whoever is not this machine must be named.
-    drop(server);
-    for section in ["meter", "confirm", "api"] {
-        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-            site.configure(&format!("[{section}]\nlisten = [\"127.0.0.1:0\", \"{listen}\"]\n{plain}"));
-            let said = site.run(&["serve"]).ended_with(78).said();
-            let words = format!("[{section}] tls: false needs trusted_proxies or loopback addresses");
-            assert!(said.contains("m0v.toml:") && said.contains(&words), "{said}");
-        }
-    }
 }
 
 #[test]

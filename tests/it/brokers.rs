@@ -8,6 +8,7 @@ use crate::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
@@ -181,6 +182,29 @@ impl Broker {
         done.status.success()
     }
 
+    /// Whether a subscription is taken; RabbitMQ closes the connection of one that is not.
+    fn subscribes(&self, account: &Account, filter: &str) -> bool {
+        // -E: ends once the broker has answered.
+        let more = ["-q", "1", "-d", "-E", "-t", filter, "-V", "mqttv311"];
+        let mut child = self.client("mosquitto_sub", account, &more);
+        let mut child = child.stdout(Stdio::piped()).spawn().expect("mosquitto_sub");
+        let said = BufReader::new(child.stdout.take().expect("is piped")).lines();
+        let mut said = said.map(|line| line.expect("reads it"));
+        // It would connect anew for ever, so the second attempt is the answer too.
+        let mut subscribed = 0;
+        let is_taken = said.find_map(|line| match line {
+            line if line.contains("received SUBACK") => Some(true),
+            line if line.contains("sending SUBSCRIBE") => {
+                subscribed += 1;
+                (subscribed > 1).then_some(false)
+            }
+            _ => None,
+        });
+        child.kill().expect("ends it");
+        child.wait().expect("has ended");
+        is_taken.expect("an answer")
+    }
+
     /// One message of a topic, sent by `sender` once the subscription stands.
     fn hears(&self, account: &Account, filter: &str, sender: &Account, topic: &str) -> String {
         let more = ["-q", "1", "-C", "1", "-d", "-t", filter, "-V", "mqttv311"];
@@ -216,6 +240,12 @@ fn rabbitmq_asks_who_may_do_what(engine: Engine) {
     assert!(heard.contains("hello from the test"), "{heard}");
     assert!(!broker.publish(&device, "devices/another/up", "x"), "not its topic");
     assert!(!broker.publish(&office, &own, "x"), "the office only listens");
+    let dotted = own.replace('/', ".").replace(&device.username, &office.username);
+    assert!(!broker.publish(&device, &dotted, "x"), "the same topic in RabbitMQ's eyes, and another's");
+    assert!(
+        !broker.subscribes(&device, "#") && !broker.subscribes(&device, "devices/+/up"),
+        "not its topics"
+    );
     let wrong =
         Account { password: "wrong".into(), identity: String::new(), username: device.username.clone() };
     assert!(!broker.publish(&wrong, &own, "x"), "not its password");
@@ -245,8 +275,17 @@ fn mosquitto_reads_the_exported_files(engine: Engine) {
     let gone = accounts_gone(&site, &server);
     let (passwords, acl, done) = export(&site);
     done.succeeded();
-    let mode = fs::metadata(&passwords).expect("is there").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
+    let of = |path: &Path| {
+        let file = fs::metadata(path).expect("is there");
+        (file.permissions().mode() & 0o777, file.uid())
+    };
+    assert_eq!((of(&passwords).0, of(&acl).0), (0o600, 0o600));
+    // Given to the broker's user once, they stay theirs.
+    give(&passwords);
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o644)).expect("opens it too far");
+    let (_, owner) = of(&passwords);
+    export(&site).2.succeeded();
+    assert_eq!(of(&passwords), (0o640, owner));
     let broker = Broker::mosquitto(&passwords, &acl);
     let own = format!("devices/{}/up", device.username);
     let heard = broker.hears(&office, "devices/+/up", &device, &own);

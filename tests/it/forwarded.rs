@@ -264,3 +264,43 @@ fn what_is_noted_and_logged_is_the_clients_address() {
     }
     assert!(!get(&server, "/metrics").contains("203.0.113"));
 }
+
+#[test]
+fn a_certificate_in_a_header_counts_from_a_trusted_proxy_alone() {
+    let header = "[api]\ntls = false\nclient_cert_header = \"X-SSL-Client-Cert\"\n";
+    let ask = |server: &Server<'_>, values: &[&str]| {
+        let url = format!("http://{}/confo/a/b", server.api_addr());
+        let lines: Vec<String> = values.iter().map(|value| format!("x-ssl-client-cert: {value}")).collect();
+        let mut arguments = vec!["-sS", "--noproxy", "*", "--max-time", "60", "-w", " %{http_code}"];
+        lines.iter().for_each(|line| arguments.extend(["-H", line]));
+        arguments.push(&url);
+        run_tool("curl", &arguments).succeeded()
+    };
+    let encoded = |card: &Card| card.pem.replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B");
+    let site = Site::with(Engine::Embedded, &(header.to_owned() + "trusted_proxies = [\"127.0.0.1\"]"));
+    let mut server = site.start();
+    let (known, unknown) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d2"));
+    known.list(&site, "d1", Role::Device);
+    let (good, bad) = (encoded(&known), encoded(&unknown));
+    assert_eq!(ask(&server, &[]), "Not found 404");
+    assert_eq!(ask(&server, &[&good]), "Not found 404");
+    let refused = ask(&server, &[&bad]);
+    assert!(refused.ends_with(" 401") && refused.contains("neither listed nor signed"), "{refused}");
+    for junk in [&["junk"][..], &[&good, &good], &["-----BEGIN CERTIFICATE----- MIIB"]] {
+        let said = ask(&server, junk);
+        assert!(said.ends_with(" 400") && said.contains("the header x-ssl-client-cert "), "{said}");
+    }
+
+    // From anybody else it is nothing at all.
+    site.configure(&(header.to_owned() + "trusted_proxies = [\"192.0.2.1\"]"));
+    server.restart();
+    for values in [&["junk"][..], &[&bad], &[&good, &good]] {
+        assert_eq!(ask(&server, values), "Not found 404");
+    }
+    // Where one is required, only the header can bring it.
+    let required = "trusted_proxies = [\"127.0.0.1\"]\nclient_cert = \"required\"";
+    site.configure(&(header.to_owned() + required));
+    server.restart();
+    assert_eq!(ask(&server, &[&good]), "Not found 404");
+    assert!(ask(&server, &[]).ends_with(" 401"));
+}

@@ -19,7 +19,7 @@ on_both_stores![
     the_example_data_can_be_tried_out,
 ];
 
-const BROKER: &str = "[api]\nbroker_token = \"broker+secret\"\n";
+pub(crate) const BROKER: &str = "[api]\nbroker_token = \"broker+secret\"\n";
 
 /// A device's credentials.
 pub(crate) struct Account {
@@ -28,7 +28,7 @@ pub(crate) struct Account {
     pub(crate) password: String,
 }
 
-fn post(server: &Server<'_>, path: &str, body: &Value) -> Answer {
+pub(crate) fn post(server: &Server<'_>, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
     let more = ["-H", "content-type: application/json", "--data-binary", &body];
     curl(server, Version::Http11, path, &more)
@@ -42,7 +42,7 @@ pub(crate) fn register(server: &Server<'_>, token: &str) -> Account {
 }
 
 /// A form to a route of RabbitMQ's or mosquitto-go-auth's, with the broker token.
-fn ask(server: &Server<'_>, path: &str, members: &[(&str, &str)]) -> Answer {
+pub(crate) fn ask(server: &Server<'_>, path: &str, members: &[(&str, &str)]) -> Answer {
     let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut more = vec!["-H", "authorization: Bearer broker+secret"];
     for member in &members {
@@ -51,7 +51,7 @@ fn ask(server: &Server<'_>, path: &str, members: &[(&str, &str)]) -> Answer {
     curl(server, Version::Http11, path, &more)
 }
 
-fn token(site: &Site, more: &[&str]) -> String {
+pub(crate) fn token(site: &Site, more: &[&str]) -> String {
     let mut arguments = vec!["token", "new"];
     arguments.extend_from_slice(more);
     site.run(&arguments).succeeded().trim().to_owned()
@@ -197,6 +197,10 @@ fn rabbitmq_is_answered_in_its_own_words(engine: Engine) {
     assert_eq!(word("/mqtt/user", &[("username", name)]), "deny", "no password");
     assert_eq!(word("/mqtt/vhost", &[("username", name), ("vhost", "/"), ("ip", "::1")]), "allow");
     assert_eq!(word("/mqtt/vhost", &[("username", "nobody"), ("vhost", "/")]), "deny");
+    for (vhost, id, expected) in [("/", "x", "allow"), ("/", "", "deny"), ("other", "x", "deny")] {
+        let asked = [("username", name), ("vhost", vhost), ("client_id", id)];
+        assert_eq!(word("/mqtt/vhost?vhost=/&protocol=mqtt", &asked), expected, "{vhost} {id}");
+    }
     for (resource, queue, permission, expected) in [
         ("exchange", "amq.topic", "write", "allow"),
         ("exchange", "amq.topic", "configure", "deny"),

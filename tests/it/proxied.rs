@@ -1,14 +1,11 @@
 //! PROXY protocol headers at the sockets: who may send them, what they change, what is refused.
 //!
-//! The test is the balancer here, so that it can send what no real one would; real ones are in `balancers`.
+//! The test is the balancer here, so that it can send what no real one would; real ones are in `balancers`. What
+//! a header tells of TLS is in `ended_tls`.
 
 use crate::admin::get;
 use crate::client::{Client, ends, is_timeout, tcp};
 use crate::harness::{Engine, PATIENCE, Server, Site, eventually, run_tool};
-use crate::pki::{Card, READING, TestCa, self_signed, sql};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use m0v::store::devices::Role;
 use serde_json::Value;
 use socket2::SockRef;
 use std::io::{Read as _, Write as _};
@@ -19,7 +16,7 @@ const LINE: &str = r#"{"id":17,"status":true,"voltage":231.4}"#;
 const QUERY: &str = r#"{"deviceName":"a","ssid":"b"}"#;
 const UNIX: u8 = 0x31;
 
-fn behind(version: &str, more: &str) -> String {
+pub(crate) fn behind(version: &str, more: &str) -> String {
     let section = |name| {
         format!("[{name}]\nproxy_protocol = \"{version}\"\ntrusted_proxies = [\"127.0.0.0/8\", \"::1\"]\n")
     };
@@ -48,14 +45,14 @@ pub(crate) fn v2_for(client: &str, tlvs: &[u8]) -> Vec<u8> {
 }
 
 /// A connection that begins with this header.
-fn open(addr: SocketAddr, header: &[u8]) -> TcpStream {
+pub(crate) fn open(addr: SocketAddr, header: &[u8]) -> TcpStream {
     let mut socket = tcp(addr, PATIENCE).expect("connects");
     socket.write_all(header).expect("sends the header");
     socket
 }
 
 /// The same, with TLS on it.
-fn client(server: &Server<'_>, addr: SocketAddr, header: &[u8]) -> Client {
+pub(crate) fn client(server: &Server<'_>, addr: SocketAddr, header: &[u8]) -> Client {
     Client::over(open(addr, header), &server.ca_pem()).expect("shakes hands")
 }
 
@@ -397,143 +394,6 @@ fn a_refused_hello_is_shown_as_the_clients() {
     assert_eq!((failed["peer"].as_str(), failed["via"].as_str()), (Some("203.0.113.9:40001"), Some(&*via)));
 }
 
-/// It ends TLS and begins it anew: the certificate that counts is in the header, and not in its TLS.
-#[test]
-fn a_balancer_that_begins_tls_anew_shows_no_certificate_of_its_own() {
-    let required = behind("v2", "").replace("[meter]", "[meter]\nclient_cert = \"required\"");
-    let site = Site::with(Engine::Embedded, &required);
-    let server = site.start();
-    let known = self_signed(site.folder(), "d1");
-    known.list(&site, "d1", Role::Device);
-    let der = pem::parse(&known.pem).expect("PEM").into_contents();
-    let told = |tlvs: &[u8]| {
-        let socket = open(server.meter_addr(), &v2_for("203.0.113.9:40001", tlvs));
-        Client::over(socket, &server.ca_pem()).and_then(|mut client| {
-            client.send(READING);
-            client.next_reply()
-        })
-    };
-    assert_eq!(told(&ended_tls(0x07, &tlv(0x28, &der))).expect("a reply").as_deref(), Some("Thank you"));
-    let without = told(&ended_tls(0x01, b"")).expect("a reply").expect("a reply");
-    assert_eq!(without, "!OK this port needs a client certificate");
-    // The client's own TLS, passed through: the handshake wants one.
-    assert!(told(b"").is_err());
-    failure(&server, "certificate");
-}
-
-/// A TLV, to be nested in another or not.
-fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[kind], &u16::try_from(value.len()).expect("fits").to_be_bytes()[..], value].concat()
-}
-
-/// What a balancer tells of TLS that it ended: its flags, no error, the common name, and more.
-fn ended_tls(flags: u8, more: &[u8]) -> Vec<u8> {
-    tlv(0x20, &[&[flags, 0, 0, 0, 0], &tlv(0x22, b"d1")[..], more].concat())
-}
-
-#[test]
-fn a_certificate_that_a_balancer_hands_on_is_judged_like_one_of_a_handshake() {
-    const PRESENTED: u8 = 0x07;
-    let plain = behind("v2", "").replace("[meter]", "[meter]\ntls = false\nclient_cert = \"required\"");
-    let site = Site::with(Engine::Embedded, &plain);
-    let server = site.start_with_device();
-    let (known, unknown) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d1"));
-    let own = known.list(&site, "d1", Role::Device);
-    let der = |card: &Card| pem::parse(&card.pem).expect("PEM").into_contents();
-    let answer = |tlvs: &[u8]| {
-        let mut socket = open(server.meter_addr(), &v2_for("203.0.113.9:40001", tlvs));
-        socket.write_all(format!("{READING}\n").as_bytes()).ok();
-        socket.shutdown(std::net::Shutdown::Write).ok();
-        String::from_utf8(ends(socket)).expect("text")
-    };
-    for tlvs in [
-        ended_tls(PRESENTED, &tlv(0x28, &der(&known))),
-        [ended_tls(PRESENTED, b""), tlv(0xe5, &der(&known))].concat(),
-        tlv(0xe5, &der(&known)),
-        tlv(0xe5, STANDARD.encode(der(&known)).as_bytes()),
-    ] {
-        assert_eq!(answer(&tlvs), "Thank you\n");
-    }
-    assert_eq!(sql(&site, "SELECT DISTINCT pub_id FROM packet"), own.to_string());
-    for (tlvs, words) in [
-        (Vec::new(), "this port needs a client certificate"),
-        (ended_tls(0x01, b""), "this port needs a client certificate"),
-        (ended_tls(PRESENTED, b""), "the balancer saw a certificate, but does not hand it on"),
-        (ended_tls(PRESENTED, &tlv(0x28, &der(&unknown))), "neither listed nor signed by a registered CA"),
-        (ended_tls(PRESENTED, &tlv(0x28, b"junk")), "!OK the certificate"),
-    ] {
-        let said = answer(&tlvs);
-        assert!(said.starts_with("!OK ") && said.contains(words), "{said:?} instead of {words:?}");
-    }
-    assert_eq!(site.packets().len(), 4);
-    let log = server.stderr();
-    assert!(log.contains("the client certificate of CN \"d1\", which the balancer found good"), "{log}");
-    answer(
-        &[ended_tls(
-            PRESENTED,
-            &[tlv(0x21, b"TLSv1.2"), tlv(0x23, b"ECDHE-x"), tlv(0x28, &der(&known))].concat(),
-        )]
-        .concat(),
-    );
-    eventually("the log to tell of the balancer's TLS", || {
-        server.stderr().contains("via 127.0.0.1:").then_some(())?;
-        server.stderr().contains(": plain (TLSv1.2 ECDHE-x at the balancer), 1 thanked").then_some(())
-    });
-    assert_eq!(site.packets().len(), 5);
-    // Half of one, as HAProxy sends it when told to send DER.
-    assert_eq!(answer(&tlv(0xe5, &der(&known)[..40])), "");
-    failure(&server, "%[ssl_c_der,base64]");
-
-    let ca = TestCa::new("ca");
-    ca.register(&site, true);
-    let new = ca.issue(site.folder(), "d2");
-    assert_eq!(
-        answer(&ended_tls(PRESENTED, &tlv(0x28, &der(&new)))),
-        "Thank you\n",
-        "registered just in time"
-    );
-}
-
-#[test]
-fn a_certificate_in_a_header_counts_from_a_trusted_proxy_alone() {
-    let header = "[api]\ntls = false\nclient_cert_header = \"X-SSL-Client-Cert\"\n";
-    let ask = |server: &Server<'_>, values: &[&str]| {
-        let url = format!("http://{}/confo/a/b", server.api_addr());
-        let lines: Vec<String> = values.iter().map(|value| format!("x-ssl-client-cert: {value}")).collect();
-        let mut arguments = vec!["-sS", "--noproxy", "*", "--max-time", "60", "-w", " %{http_code}"];
-        lines.iter().for_each(|line| arguments.extend(["-H", line]));
-        arguments.push(&url);
-        run_tool("curl", &arguments).succeeded()
-    };
-    let encoded = |card: &Card| card.pem.replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B");
-    let site = Site::with(Engine::Embedded, &(header.to_owned() + "trusted_proxies = [\"127.0.0.1\"]"));
-    let mut server = site.start();
-    let (known, unknown) = (self_signed(site.folder(), "d1"), self_signed(site.folder(), "d2"));
-    known.list(&site, "d1", Role::Device);
-    let (good, bad) = (encoded(&known), encoded(&unknown));
-    assert_eq!(ask(&server, &[]), "Not found 404");
-    assert_eq!(ask(&server, &[&good]), "Not found 404");
-    let refused = ask(&server, &[&bad]);
-    assert!(refused.ends_with(" 401") && refused.contains("neither listed nor signed"), "{refused}");
-    for junk in [&["junk"][..], &[&good, &good], &["-----BEGIN CERTIFICATE----- MIIB"]] {
-        let said = ask(&server, junk);
-        assert!(said.ends_with(" 400") && said.contains("the header x-ssl-client-cert "), "{said}");
-    }
-
-    // From anybody else it is nothing at all.
-    site.configure(&(header.to_owned() + "trusted_proxies = [\"192.0.2.1\"]"));
-    server.restart();
-    for values in [&["junk"][..], &[&bad], &[&good, &good]] {
-        assert_eq!(ask(&server, values), "Not found 404");
-    }
-    // Where one is required, only the header can bring it.
-    let required = "trusted_proxies = [\"127.0.0.1\"]\nclient_cert = \"required\"";
-    site.configure(&(header.to_owned() + required));
-    server.restart();
-    assert_eq!(ask(&server, &[&good]), "Not found 404");
-    assert!(ask(&server, &[]).ends_with(" 401"));
-}
-
 #[test]
 fn check_says_who_must_send_headers() {
     let site = Site::with(Engine::Embedded, &behind("v2", ""));
@@ -549,6 +409,44 @@ fn check_says_who_must_send_headers() {
         said.contains("m0v.toml:") && said.contains("[meter] proxy_protocol: needs trusted_proxies"),
         "{said}"
     );
+    let header =
+        "[api]\ntls = false\nclient_cert_header = \"Client-Cert\"\ntrusted_proxies = [\"192.0.2.1\"]";
+    site.configure(header);
+    let said = site.run(&["check"]).succeeded();
+    let line =
+        "ok: proxies: [api] believes X-Forwarded-For and Client-Cert of 192.0.2.1/32, which must overwrite";
+    assert!(said.contains(line), "{said}");
     site.configure("[meter]\ntrusted_proxies = [\"0.0.0.0/0\"]");
     assert!(site.run(&["check"]).succeeded().contains("anybody can claim to be a proxy"));
+}
+
+#[test]
+fn plain_ports_speak_lines_and_both_versions_of_http() {
+    let plain = "tls = false\n";
+    let site = Site::with(Engine::Embedded, &format!("[meter]\n{plain}[confirm]\n{plain}[api]\n{plain}"));
+    let server = site.start_with_device();
+    for (addr, line, reply) in
+        [(server.meter_addr(), LINE, "Thank you\n"), (server.confirm_addr(), QUERY, "Not found\n")]
+    {
+        let mut socket = tcp(addr, PATIENCE).expect("connects");
+        socket.write_all(format!("{line}\n").as_bytes()).expect("sends");
+        socket.shutdown(std::net::Shutdown::Write).expect("ends our half");
+        assert_eq!(String::from_utf8_lossy(&ends(socket)), reply);
+    }
+    let url = format!("http://{}/openapi.json", server.api_addr());
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let said =
+            run_tool("curl", &["-sS", "--noproxy", "*", "--max-time", "60", version, &url]).succeeded();
+        assert!(said.contains("\"openapi\""), "{said}");
+    }
+    // Whoever is not this machine must be named.
+    drop(server);
+    for section in ["meter", "confirm", "api"] {
+        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            site.configure(&format!("[{section}]\nlisten = [\"127.0.0.1:0\", \"{listen}\"]\n{plain}"));
+            let said = site.run(&["serve"]).ended_with(78).said();
+            let words = format!("[{section}] tls: false needs trusted_proxies or loopback addresses");
+            assert!(said.contains("m0v.toml:") && said.contains(&words), "{said}");
+        }
+    }
 }

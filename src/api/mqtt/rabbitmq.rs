@@ -11,9 +11,10 @@ use super::caller::Broker;
 use crate::api::body::FormBody;
 use crate::api::error::ApiError;
 use crate::api::refusals::{Always, BadRequest, NoBroker, Unavailable};
+use crate::api::text;
 use crate::device::acl::{Pattern, Subject, allows_filter, allows_topic};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -39,6 +40,8 @@ pub(in crate::api) struct UserQuestion {
 pub(in crate::api) struct VhostQuestion {
     username: Option<String>,
     vhost: Option<String>,
+    /// As the MQTT plugin sends it; who comes by AMQP has none.
+    client_id: Option<String>,
 }
 
 /// Which queue or exchange is used.
@@ -88,20 +91,28 @@ pub(in crate::api) async fn user(
 /// May this user enter this virtual host of RabbitMQ?
 #[utoipa::path(
     post, path = "/mqtt/vhost", tag = "brokers", security(("brokerToken" = []), ("brokerTokenInQuery" = [])),
+    params(
+        ("vhost" = Option<String>, Query, description = "The only one that may be entered; any without it"),
+        ("protocol" = Option<String>, Query, description = "`mqtt`: only clients of the MQTT plugin may, which have a client id"),
+    ),
     request_body(content = VhostQuestion, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 200, description = "`allow` or `deny`: any, what it finds there is asked for again", body = String, content_type = "text/plain", example = "allow"),
+        (status = 200, description = "`allow` or `deny`; what it finds there is asked for again", body = String, content_type = "text/plain", example = "allow"),
         Always, BadRequest, NoBroker, Unavailable,
     ),
 )]
 pub(in crate::api) async fn vhost(
     State(mqtt): State<Arc<Mqtt>>,
     _broker: Broker,
+    uri: Uri,
     form: FormBody,
 ) -> Result<Response, ApiError> {
-    let username = Question::Form(form).text("username")?;
+    let form = Question::Form(form);
+    let (username, vhost) = (form.text("username")?, form.text("vhost")?);
+    let is_mqtt = !form.text("client_id")?.is_empty();
+    let may_enter = may_enter(uri.query().unwrap_or_default(), &vhost, is_mqtt);
     let client = mqtt.client(&username).await?;
-    Ok(answer(&mqtt, "vhost", client.is_some()))
+    Ok(answer(&mqtt, "vhost", may_enter && client.is_some()))
 }
 
 /// May this user use this queue or exchange of RabbitMQ?
@@ -168,6 +179,15 @@ pub(in crate::api) async fn topic(
     Ok(answer(&mqtt, "topic", is_allowed))
 }
 
+/// What whoever set the broker up wrote into the URL: into which virtual host, and by which protocol.
+fn may_enter(query: &str, vhost: &str, is_mqtt: bool) -> bool {
+    text::members(query).all(|(name, value)| match name {
+        "vhost" => text::decode_form(value).is_some_and(|only| only == vhost),
+        "protocol" => value == "mqtt" && is_mqtt,
+        _ => true,
+    })
+}
+
 /// The client a queue of the plugin belongs to: `mqtt-subscription-CLIENTqos1`, `mqtt-will-CLIENT`.
 fn client_id_of(queue: &str) -> Option<&str> {
     if let Some(client) = queue.strip_prefix(SUBSCRIPTION) {
@@ -197,7 +217,7 @@ fn answer(mqtt: &Mqtt, route: &'static str, is_allowed: bool) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::{as_routed, client_id_of};
+    use super::{as_routed, client_id_of, may_enter};
     use crate::device::acl::Subject;
 
     #[test]
@@ -212,6 +232,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(client_id_of(queue), client, "{queue}");
+        }
+    }
+
+    #[test]
+    fn the_url_says_who_may_enter_what() {
+        for (query, vhost, is_mqtt, expected) in [
+            ("token=x", "any", false, true),
+            ("token=x&vhost=/", "/", false, true),
+            ("token=x&vhost=%2F", "/", false, true),
+            ("token=x&vhost=/", "other", true, false),
+            ("vhost=/&vhost=other", "/", true, false),
+            ("vhost=%", "%", true, false),
+            ("vhost=", "/", true, false),
+            ("protocol=mqtt", "/", true, true),
+            ("protocol=mqtt", "/", false, false),
+            ("protocol=amqp", "/", true, false),
+            ("protocol=mqtt&vhost=/", "/", true, true),
+        ] {
+            assert_eq!(may_enter(query, vhost, is_mqtt), expected, "{query} {vhost} {is_mqtt}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -22,7 +22,7 @@ use std::{
 /// Where to write.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file for mosquitto's `password_file` (mode 0600, replaced in one step)
+    /// The file for mosquitto's `password_file` (mode 0600; replaced in one step, owner and group stay)
     #[arg(long, value_name = "FILE")]
     pub(crate) passwords: PathBuf,
 
@@ -109,7 +109,11 @@ impl Files {
     }
 }
 
+/// What its owner and group may do with a file that is replaced; nobody else may do anything.
+const KEPT_MODE: u32 = 0o640;
+
 /// Writes beside it and renames, so that a mosquitto that reads meanwhile finds one or the other.
+/// Whoever could read the old one, mosquitto's own user perhaps, can read the new one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
@@ -120,6 +124,17 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;
+    match fs::metadata(path) {
+        Ok(old) => {
+            let new = file.metadata()?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
+            file.set_permissions(fs::Permissions::from_mode(0o600 | old.mode() & KEPT_MODE))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     file.sync_all()?;
     fs::rename(&unfinished, path)
 }

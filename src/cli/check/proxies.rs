@@ -1,17 +1,35 @@
 //! What is asked of the balancers in front.
 
 use super::Finding;
-use crate::config::{Config, Port, ProxyProtocol};
+use crate::config::{Config, IpNet, Port, ProxyProtocol};
 
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    config.ports().iter().filter(|port| !port.listen.is_empty()).filter_map(port).collect()
+    let ports = config.ports();
+    let ports = ports.iter().filter(|port| !port.listen.is_empty()).filter_map(port);
+    ports.chain(words(config)).collect()
+}
+
+/// Headers of HTTP that are believed: a balancer that leaves one alone hands on what its clients made up.
+fn words(config: &Config) -> Option<Finding> {
+    let api = &config.api;
+    let addresses = (api.proxy_protocol == ProxyProtocol::Off).then_some("X-Forwarded-For");
+    let headers: Vec<&str> = addresses.into_iter().chain(api.client_cert_header.as_deref()).collect();
+    if api.trusted_proxies.is_empty() || api.listen.is_empty() || headers.is_empty() {
+        return None;
+    }
+    let (headers, trusted) = (headers.join(" and "), list(&api.trusted_proxies));
+    let text = format!("[api] believes {headers} of {trusted}, which must overwrite what clients send there");
+    Some(Finding::ok("proxies", text))
+}
+
+fn list(trusted: &[IpNet]) -> String {
+    trusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Nothing of a port that everybody reaches directly.
 fn port(port: &Port<'_>) -> Option<Finding> {
     let Port { section, trusted_proxies, .. } = port;
-    let trusted: Vec<String> = trusted_proxies.iter().map(ToString::to_string).collect();
-    let trusted = trusted.join(", ");
+    let trusted = list(trusted_proxies);
     let header = match port.proxy_protocol {
         ProxyProtocol::Off => None,
         ProxyProtocol::V1 => Some("header v1"),

@@ -40,6 +40,7 @@ fn topics_are_allowed_by_the_table() {
         ("$SYS/#", "$SYS/uptime", true),
         ("$SYS/+", "$SYS/uptime", true),
         ("a/$b/+", "a/$b/$c", true),
+        ("$share/#", "$share/group/a", false),
         ("#", "a/+", false),
         ("#", "#", false),
         ("#", "a/b#", false),
@@ -85,6 +86,8 @@ fn filters_are_allowed_only_if_wholly_covered() {
         ("#", "$share/+/a", false),
         ("#", "$share//a", false),
         ("#", "$share/group", false),
+        ("$share/#", "$share/group/a", false),
+        ("$share/#", "$share/group", false),
         ("devices/{device}/#", "devices/meter-7/+", true),
         ("devices/{device}/#", "devices/+/x", false),
     ] {

@@ -12,7 +12,7 @@ const V1_BEGIN: &[u8] = b"PROXY ";
 const V2_BEGIN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// What a header of either version begins with, and no line or request does. Of v2 that much, because
 /// what follows would make a line.
-pub(in crate::net) const BEGINNINGS: [&[u8]; 2] = [V1_BEGIN, b"\r\n\r\n\0"];
+pub const BEGINNINGS: [&[u8]; 2] = [V1_BEGIN, b"\r\n\r\n\0"];
 /// Signature, version and command, family and protocol, length.
 const V2_FIXED: usize = 16;
 const VERSION_2: u8 = 0x20;

@@ -13,10 +13,8 @@ mod v1;
 mod v2;
 
 pub use fault::Fault;
-pub use frame::{MAX_V1, MAX_V2, Versions};
+pub use frame::{BEGINNINGS, MAX_V1, MAX_V2, Versions};
 pub use tlv::{CERTIFICATE_TLV, ClientTls};
-
-pub(in crate::net) use frame::BEGINNINGS;
 
 use frame::Frame;
 use std::net::SocketAddr;
