@@ -5,9 +5,8 @@ use crate::harness::{Engine, Finished, Site, eventually, finish, rounds, run_too
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, date_time_ymd};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
 };
@@ -15,16 +14,13 @@ use std::{
 on_both_stores![
     a_ca_is_made_listed_and_revoked,
     a_certificate_is_issued_with_its_key_and_listed,
-    of_a_request_only_the_key_is_taken,
-    what_is_no_ca_is_not_registered,
-    what_is_no_devices_certificate_is_not_listed,
     devices_are_listed_linked_approved_and_revoked,
     keys_of_the_api_are_made_once_and_retired,
     the_first_use_makes_one_issuer_even_in_a_race,
 ];
 
 /// Runs openssl in the site's folder.
-fn openssl(site: &Site, arguments: &str) -> Finished {
+pub(crate) fn openssl(site: &Site, arguments: &str) -> Finished {
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let child = Command::new("openssl")
         .args(&arguments)
@@ -36,32 +32,32 @@ fn openssl(site: &Site, arguments: &str) -> Finished {
     finish(child.expect("starts openssl"), "openssl")
 }
 
-fn path(site: &Site, name: &str) -> String {
+pub(crate) fn path(site: &Site, name: &str) -> String {
     site.folder().join(name).to_string_lossy().into_owned()
 }
 
-fn mode(path: impl AsRef<Path>) -> u32 {
+pub(crate) fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).expect("reads a mode").permissions().mode() & 0o777
 }
 
-fn fingerprint(site: &Site, file: &str) -> String {
+pub(crate) fn fingerprint(site: &Site, file: &str) -> String {
     let said = openssl(site, &format!("x509 -in {file} -noout -fingerprint -sha256")).succeeded();
     said.split('=').nth(1).expect("a fingerprint").trim().replace(':', "").to_lowercase()
 }
 
-fn beginning(text: &str, letters: usize) -> &str {
+pub(crate) fn beginning(text: &str, letters: usize) -> &str {
     text.get(..letters).expect("is long enough")
 }
 
 /// Insists on a refusal with these words, and on nothing of a key in it.
-fn refused(run: &Finished, words: &str) {
+pub(crate) fn refused(run: &Finished, words: &str) {
     let said = run.failed().said();
     assert!(said.contains(words), "no {words:?}: {said}");
     assert!(!said.contains("MII"), "nothing is repeated: {said}");
 }
 
 /// `NAME.key` and a self-signed `NAME.pem`, with further arguments of `openssl req`.
-fn self_signed(site: &Site, name: &str, more: &str) {
+pub(crate) fn self_signed(site: &Site, name: &str, more: &str) {
     openssl(
         site,
         &format!(
@@ -224,178 +220,6 @@ fn a_certificate_is_issued_with_its_key_and_listed(engine: Engine) {
     }
 }
 
-fn of_a_request_only_the_key_is_taken(engine: Engine) {
-    let site = Site::new(engine);
-    fs::write(site.folder().join("evil.cnf"), EVIL).expect("writes a configuration");
-    openssl(&site, "req -new -newkey rsa:3072 -nodes -keyout own.key -out own.csr -config evil.cnf")
-        .succeeded();
-    let (csr, out) = (path(&site, "own.csr"), path(&site, "out"));
-    site.run(&["cert", "issue", "mine", "--csr", &csr, "--out", &out]).succeeded();
-    assert!(!site.folder().join("out/private_key.pem").exists());
-    let text = openssl(&site, "x509 -in out/certificate.pem -noout -text").succeeded();
-    for words in ["Subject: CN = mine\n", "CA:FALSE", "TLS Web Client Authentication", "(3072 bit)"] {
-        assert!(text.contains(words), "no {words:?}: {text}");
-    }
-    for words in ["evil", "Alternative", "CA:TRUE", "Certificate Sign", "Server"] {
-        assert!(!text.contains(words), "{words:?} came from the request: {text}");
-    }
-    let of_certificate = openssl(&site, "x509 -in out/certificate.pem -noout -pubkey").succeeded();
-    assert_eq!(of_certificate, openssl(&site, "pkey -in own.key -pubout").succeeded());
-
-    let own = fs::read_to_string(&csr).expect("reads the request");
-    let der = openssl(&site, "req -in own.csr -outform der -out own.der");
-    der.succeeded();
-    let mut bytes = fs::read(site.folder().join("own.der")).expect("reads the request");
-    *bytes.last_mut().expect("is not empty") ^= 1;
-    let forged = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", bytes.clone()));
-    bytes.push(0);
-    let long = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", bytes));
-    openssl(&site, "req -new -newkey rsa:1024 -nodes -keyout weak.key -out weak.csr -subj /CN=w").succeeded();
-    let weak = fs::read_to_string(site.folder().join("weak.csr")).expect("reads it");
-    let key = fs::read_to_string(site.folder().join("own.key")).expect("reads it");
-    let certificate = fs::read_to_string(site.folder().join("out/certificate.pem")).expect("reads it");
-    let before = site.count("device_cert");
-    for (name, text, words) in [
-        ("forged", forged.as_str(), "csr: its signature is not made with its own key"),
-        ("long", &long, "csr: it is no certificate request"),
-        ("weak", &weak, "csr: it has an RSA key of 1024 bits; at least 2048 are needed"),
-        ("key", &key, "is a private key, which belongs to its owner alone"),
-        ("certificate", &certificate, "is another kind of PEM; a certificate request is wanted"),
-        ("two", &format!("{own}{own}"), "holds several PEM blocks"),
-        ("junk", &format!("junk\n{own}"), "is not PEM from the first character to the last"),
-        ("empty", "", "is empty"),
-    ] {
-        let file = site.folder().join(name);
-        fs::write(&file, text).expect("writes a file");
-        refused(&site.run(&["cert", "issue", name, "--csr", &file.to_string_lossy()]), words);
-    }
-    assert_eq!(site.count("device_cert"), before);
-    assert_eq!(site.count("device"), 1);
-    let huge = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", vec![0x30; 20_000]));
-    fs::write(site.folder().join("huge"), huge).expect("writes a file");
-    refused(
-        &site.run(&["cert", "issue", "huge", "--csr", &path(&site, "huge")]),
-        "csr: it is no certificate request",
-    );
-}
-
-/// A request for everything that a device must not be.
-const EVIL: &str = "[req]
-distinguished_name = dn
-req_extensions = ext
-prompt = no
-[dn]
-CN = evil
-[ext]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-extendedKeyUsage = serverAuth
-subjectAltName = DNS:evil.example.org
-";
-
-fn what_is_no_ca_is_not_registered(engine: Engine) {
-    let site = Site::new(engine);
-    self_signed(&site, "good", "-days 30");
-    self_signed(&site, "leaf", "-days 30 -addext basicConstraints=CA:FALSE");
-    self_signed(&site, "crl", "-days 30 -addext keyUsage=cRLSign");
-    self_signed(&site, "server", "-days 30 -addext extendedKeyUsage=serverAuth");
-    openssl(&site, "req -new -key good.key -out v1.csr -subj /CN=v1").succeeded();
-    openssl(&site, "x509 -req -in v1.csr -signkey good.key -out v1.pem -days 30").succeeded();
-    openssl(
-        &site,
-        "req -x509 -newkey rsa:1024 -nodes -keyout weak.key -out weak.pem -subj /CN=weak -days 30",
-    )
-    .succeeded();
-    dated(&site, "expired.pem", "old", true, (2020, 2021));
-    dated(&site, "early.pem", "new", true, (2090, 2095));
-    let good = fs::read_to_string(site.folder().join("good.pem")).expect("reads it");
-    let key = fs::read_to_string(site.folder().join("good.key")).expect("reads it");
-    for (name, text) in [
-        ("two.pem", format!("{good}{good}")),
-        ("junk.pem", format!("# my CA\n{good}")),
-        ("both.pem", format!("{good}{key}")),
-        ("key.pem", key),
-        ("empty.pem", String::new()),
-    ] {
-        fs::write(site.folder().join(name), text).expect("writes a file");
-    }
-    for (name, words) in [
-        ("leaf.pem", "is no CA's (basicConstraints CA:TRUE is missing)"),
-        ("crl.pem", "has a keyUsage without keyCertSign"),
-        ("server.pem", "has an extendedKeyUsage without clientAuth"),
-        ("v1.pem", "is of X.509 version 1"),
-        ("weak.pem", "has an RSA key of 1024 bits"),
-        ("expired.pem", "expired on 2021-01-01"),
-        ("early.pem", "is not valid before 2090-01-01"),
-        ("two.pem", "holds several PEM blocks"),
-        ("junk.pem", "is not PEM from the first character to the last"),
-        ("both.pem", "is a private key"),
-        ("key.pem", "is a private key"),
-        ("empty.pem", "is empty"),
-        ("nowhere.pem", "nowhere.pem: "),
-    ] {
-        refused(&site.run(&["ca", "add", &path(&site, name)]), words);
-    }
-    assert_eq!(site.count("ca"), 0);
-    let id = site.run(&["ca", "add", &path(&site, "good.pem"), "--pending"]).succeeded();
-    assert_eq!(id.trim(), fingerprint(&site, "good.pem"));
-    assert!(site.run(&["ca", "list"]).succeeded().contains("active, new devices wait for approval, ends 20"));
-}
-
-fn what_is_no_devices_certificate_is_not_listed(engine: Engine) {
-    let site = Site::new(engine);
-    let pki = site.folder().join("pki");
-    make_pki(&pki, "30").succeeded();
-    self_signed(
-        &site,
-        "unnamed",
-        "-days 30 -addext basicConstraints=critical,CA:FALSE -multivalue-rdn -subj /CN=a+CN=b",
-    );
-    self_signed(
-        &site,
-        "server",
-        "-days 30 -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth",
-    );
-    dated(&site, "expired.pem", "old", false, (2020, 2021));
-    dated(&site, "early.pem", "new", false, (2090, 2095));
-    dated(&site, "long.pem", &"x".repeat(7 * 1024), false, (2020, 2095));
-    dated(&site, "control.pem", "a\u{7}b", false, (2020, 2095));
-    let pki = |name: &str| pki.join(name).to_string_lossy().into_owned();
-    for (file, words) in [
-        (pki("root.pem"), "is a CA's (basicConstraints CA:TRUE)"),
-        (pki("client.key"), "is a private key"),
-        (pki("server-chain.pem"), "holds several PEM blocks"),
-        (path(&site, "server.pem"), "has an extendedKeyUsage without clientAuth"),
-        (path(&site, "unnamed.pem"), "has several CNs in its subject (--device)"),
-        (path(&site, "expired.pem"), "expired on 2021-01-01"),
-        (path(&site, "early.pem"), "is not valid before 2090-01-01"),
-        (path(&site, "long.pem"), "has a CN that has more than 128 bytes"),
-        (path(&site, "control.pem"), "has a CN that has a control or invisible character"),
-    ] {
-        refused(&site.run(&["cert", "add", &file]), words);
-    }
-    assert_eq!((site.count("device"), site.count("device_cert")), (0, 0));
-    let client = pki("client.pem");
-    let id = site.run(&["cert", "add", &client]).succeeded();
-    assert_eq!(id.trim(), fingerprint(&site, &client));
-    assert_eq!(site.run(&["cert", "add", &client]).succeeded(), id, "again, for the same device");
-    refused(
-        &site.run(&["cert", "add", &client, "--device", "other"]),
-        "is listed for another device, meter-17",
-    );
-    site.run(&["cert", "add", &path(&site, "unnamed.pem"), "--device", "c"]).succeeded();
-    site.run(&["cert", "add", &pki("proxy.pem"), "--role", "service"]).succeeded();
-    let said = site.run(&["cert", "list"]).succeeded();
-    for words in [
-        "device \"meter-17\" role device active",
-        "device \"c\" role",
-        "device \"gateway\" role service active",
-    ] {
-        assert!(said.contains(words), "no {words:?}: {said}");
-    }
-    site.run(&["cert", "add", &client, "--role", "owner"]).ended_with(64);
-}
-
 fn devices_are_listed_linked_approved_and_revoked(engine: Engine) {
     let site = Site::new(engine);
     let server = site.start();
@@ -438,6 +262,7 @@ fn keys_of_the_api_are_made_once_and_retired(engine: Engine) {
     refused(&site.run(&["key", "add", "app"]), "there is one already");
     refused(&site.run(&["key", "retire", "nobody"]), "no key is called nobody");
     site.run(&["key", "add", ""]).ended_with(64);
+    site.run(&["key", "add", "(configured)"]).ended_with(64);
     assert!(!site.run(&["audit"]).succeeded().contains(key));
 }
 
@@ -501,147 +326,4 @@ fn a_ca_whose_making_was_killed_is_never_half_a_ca() {
         !left.into_iter().any(|it| it.file_name().to_string_lossy().starts_with(".new-")),
         "and is cleared away"
     );
-}
-
-#[test]
-fn the_issuer_may_be_a_folder_of_the_owners() {
-    let site = Site::new(Engine::Embedded);
-    site.configure("[api]\nissuer_ca = \"mine\"");
-    refused(&site.run(&["cert", "issue", "d"]), "mine/ca.cert.pem: cannot be read");
-    let mine = site.folder().join("mine");
-    fs::create_dir(&mine).expect("makes a folder");
-    openssl(
-        &site,
-        "req -x509 -newkey rsa:2048 -nodes -keyout mine/ca.private_key.pem -out mine/ca.cert.pem -days 40 \
-         -subj /C=DE/O=Own/CN=mine -addext keyUsage=critical,keyCertSign",
-    )
-    .succeeded();
-    site.run(&["cert", "issue", "d", "--out", &path(&site, "out")]).succeeded();
-    openssl(&site, "verify -purpose sslclient -CAfile mine/ca.cert.pem out/certificate.pem").succeeded();
-    let lives_longer = openssl(&site, "x509 -in out/certificate.pem -noout -checkend 3542400");
-    assert_eq!(lives_longer.code(), Some(1), "no longer than its CA");
-    assert!(!site.data_dir().join("ca").exists(), "nothing is made");
-
-    let key = mine.join("ca.private_key.pem");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("opens the key");
-    let said = site.run(&["check"]).ended_with(1).stdout();
-    assert!(said.contains("fault: ca: ") && said.contains("is open to other users; make it 0600"), "{said}");
-    assert!(said.contains("CN=mine issues certificates from"), "{said}");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("closes it");
-    assert!(site.run(&["check"]).succeeded().contains("warning: ca: C=DE, O=Own, CN=mine"), "it ends soon");
-    self_signed(&site, "other", "-days 30");
-    fs::copy(site.folder().join("other.key"), &key).expect("writes a key");
-    refused(&site.run(&["cert", "issue", "e"]), "is not the key of the ca.cert.pem beside it");
-    fs::write(&key, "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n").expect("writes a key");
-    let said = site.run(&["cert", "issue", "e"]).failed().said();
-    assert!(said.contains("holds no private key that can sign"), "{said}");
-}
-
-#[test]
-fn check_says_what_is_open_and_how_to_close_it() {
-    let site = Site::new(Engine::Embedded);
-    let said = site.run(&["check"]).succeeded();
-    for words in [
-        "warning: open: [meter] takes any device, by the id or hash it sends",
-        "warning: open: [confirm] takes anybody's confirmations",
-        "client_cert = \"optional\" protects devices that have a certificate, \"required\" closes the port",
-        "warning: open: /register is open",
-        "ok: open: [api] answers anybody on /confo",
-        "ok: open: [api] no key_value: ",
-        "ok: ca: the CA that issues certificates is made at first use: ",
-    ] {
-        assert!(said.contains(words), "no {words:?}: {said}");
-    }
-    assert!(!site.data_dir().join("ca").exists(), "check makes nothing");
-    site.configure(
-        "[meter]\nclient_cert = \"required\"\n[api]\nkey_value = \"k-123456789012345678901234\"\nbroker_token = \"b\"",
-    );
-    self_signed(&site, "soon", "-days 30");
-    site.run(&["ca", "add", &path(&site, "soon.pem")]).succeeded();
-    site.run(&["cert", "issue", "one"]).succeeded();
-    let said = site.run(&["check"]).succeeded();
-    for words in [
-        "ok: open: [meter] takes only clients with an accepted certificate",
-        "warning: config: [api] broker_token: fewer than 17 characters can be guessed",
-        "warning: ca: CN=soon (",
-        "prepare devices for the one that follows it",
-        "ok: ca: CN=m0v CA ",
-        "new ones once approved",
-    ] {
-        assert!(said.contains(words), "no {words:?}: {said}");
-    }
-    assert!(!said.contains("no key_value"), "{said}");
-}
-
-/// The throw-away PKI of the examples.
-pub(crate) fn make_pki(out: &Path, days: &str) -> Finished {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/make-pki.sh");
-    run_tool("sh", &[&script.to_string_lossy(), &out.to_string_lossy(), days])
-}
-
-#[test]
-fn the_examples_pki_is_served_and_accepted() {
-    let site = Site::new(Engine::Embedded);
-    let pki = site.folder().join("pki");
-    make_pki(&pki, "30").succeeded();
-    for name in ["root", "server", "client", "proxy"] {
-        assert_eq!(mode(pki.join(format!("{name}.key"))), 0o600, "{name}");
-    }
-    let again = make_pki(&pki, "30");
-    assert!(again.ended_with(1).said().contains("exists; remove it"), "{}", again.said());
-    make_pki(&site.folder().join("x"), "soon").ended_with(64);
-    assert!(!site.folder().join("x").exists());
-
-    site.configure(
-        "[tls]\nchain = \"pki/server-chain.pem\"\nkey = \"pki/server.key\"\n[meter]\nclient_cert = \"required\"",
-    );
-    let server = site.start();
-    let root = pki.join("root.pem").to_string_lossy().into_owned();
-    let said = send(&server.meter_addr().to_string(), &pki, "client");
-    assert!(said.contains("Verify return code: 0 (ok)"), "the chain is served: {said}");
-    assert!(!said.contains("Thank you"), "nobody knows the device: {said}");
-    site.run(&["ca", "add", &root]).succeeded();
-    eventually("the device just in time", || {
-        send(&server.meter_addr().to_string(), &pki, "client").contains("Thank you").then_some(())
-    });
-    let said = site.run(&["device", "list"]).succeeded();
-    assert!(said.starts_with("\"meter-17\" active, id "), "{said}");
-}
-
-/// Sends one reading over a certificate of the PKI, with openssl; returns everything it says.
-fn send(address: &str, pki: &Path, who: &str) -> String {
-    let file = |name: &str| pki.join(name).to_string_lossy().into_owned();
-    let (root, certificate, key) =
-        (file("root.pem"), file(&format!("{who}.pem")), file(&format!("{who}.key")));
-    let mut child = Command::new("timeout")
-        .args([
-            "20",
-            "openssl",
-            "s_client",
-            "-connect",
-            address,
-            "-servername",
-            "localhost",
-            "-CAfile",
-            &root,
-        ])
-        .args(["-cert", &certificate, "-key", &key, "-ign_eof"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts openssl");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let reading = "{\"status\":true,\"voltage\":230.1,\"freq\":50}\n";
-    stdin.write_all(reading.as_bytes()).ok();
-    let said = child.stdout.take().expect("a pipe");
-    let (mut text, mut lines) = (String::new(), BufReader::new(said));
-    while lines.read_line(&mut text).is_ok_and(|read| read > 0) {
-        if text.contains("Thank you") || text.contains("!OK") {
-            break;
-        }
-    }
-    child.kill().ok();
-    child.wait().expect("ends");
-    text
 }

@@ -21,6 +21,8 @@ mod api;
 mod api_certificates;
 mod api_telemetry;
 mod authority;
+mod authority_owners;
+mod authority_refusals;
 mod balancers;
 mod brokers;
 mod certificates;
