@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Longest body of a request, in bytes: a certificate with its chain is a tenth of it.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -50,6 +50,8 @@ pub(super) async fn lend(request: Request, next: Next) -> Response {
         drop_body(&parts.headers, body).await;
         return ApiError::TooLong.into_response();
     }
+    // Reading and dropping share it: a client that stalls hears of it while it listens.
+    let deadline = Instant::now() + BODY_TIMEOUT;
     let (back, mut left) = oneshot::channel();
     let lent = Body::new(Lent { body, back: Some(back) });
     let response = next.run(Request::from_parts(parts, lent)).await;
@@ -57,7 +59,7 @@ pub(super) async fn lend(request: Request, next: Next) -> Response {
         && !body.is_end_stream()
     {
         // Late or broken: the answer is the same.
-        let _dropped = timeout(BODY_TIMEOUT, length_of(body)).await;
+        let _dropped = timeout_at(deadline, length_of(body)).await;
     }
     response
 }

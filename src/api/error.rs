@@ -46,8 +46,8 @@ pub(super) enum ApiError {
     /// The body is not what it must be.
     #[error(transparent)]
     Body(#[from] BadBody),
-    /// The connection broke in the middle of the body.
-    #[error("the body ends too early")]
+    /// The connection broke in the middle of the body, or its chunks are none.
+    #[error("the body ends too early, or is badly framed")]
     Broken,
     /// The body did not come in time.
     #[error("the body did not arrive in time")]

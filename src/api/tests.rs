@@ -113,6 +113,19 @@ async fn answers_and_ends_an_idle_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tells_a_client_whose_body_is_late() {
+    let Connection { mut peer, .. } = connect();
+    let started = Instant::now();
+    let request = b"POST /register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        connection: close\r\ncontent-length: 20\r\n\r\n{}";
+    peer.write_all(request).await.unwrap();
+    let answer = String::from_utf8(rest(&mut peer).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.ends_with("\"message\":\"the body did not arrive in time\"}"), "{answer}");
+    assert_eq!(started.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ends_a_peer_that_does_not_read() {
     let Connection { mut peer, served, .. } = connect();
     let request = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";

@@ -86,5 +86,11 @@ fn parse_name(text: &str) -> Result<String, String> {
     if text.contains(char::is_control) {
         return Err("it has a control character".to_owned());
     }
+    if text.starts_with('(') {
+        return Err(
+            "the audit calls the key of the configuration \"(configured)\"; begin with another character"
+                .into(),
+        );
+    }
     Ok(text.to_owned())
 }
