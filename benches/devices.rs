@@ -54,6 +54,11 @@ async fn measure() -> Outcome<()> {
         Arc::new(Registry::new(Arc::clone(&store), Some(Arc::clone(file)), health, metrics))
     };
     let registry = open(&file);
+    let nothing = async {
+        sleep(Duration::from_secs(3)).await;
+        Outcome::Ok(())
+    };
+    watched("nothing, to see what the machine does to others", &registry, nothing).await?;
     watched("read from the store", &registry, registry.reload()).await?;
     println!("resident bytes a device: {}", (resident()?.saturating_sub(before)) / DEVICES.unsigned_abs());
     watched("read anew, nothing changed", &registry, registry.reload()).await?;

@@ -4,7 +4,7 @@ use crate::tls::hex;
 use std::fmt;
 
 /// SHA-256 of a certificate's DER.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {

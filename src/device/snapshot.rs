@@ -165,14 +165,7 @@ impl Snapshot {
         let mut maps = self.write();
         let Some(news) = &mut maps.news else { return (None, Vec::new()) };
         let cas = news.cas.take();
-        let some: Vec<_> = news.listed.iter().take(AT_ONCE).copied().collect();
-        for fingerprint in &some {
-            news.listed.remove(fingerprint);
-        }
-        // What emptied is given back: the first time, everything is new.
-        if news.listed.is_empty() {
-            news.listed.shrink_to_fit();
-        }
+        let some: Vec<_> = std::iter::from_fn(|| news.listed.pop_first()).take(AT_ONCE).collect();
         (cas, some.into_iter().map(|it| (it.to_string(), maps.of(it))).collect())
     }
 

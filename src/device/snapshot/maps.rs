@@ -8,7 +8,7 @@ use crate::store::devices::{Ca, Listed, Role, Status};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::collections::hash_map::Entry as Place;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 /// Identities remembered before those whose connections are gone are looked for.
@@ -47,7 +47,7 @@ pub(super) struct Maps {
 /// What is to be written down of what changed, since that was asked for the last time.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    pub(super) listed: HashSet<Fingerprint>,
+    pub(super) listed: BTreeSet<Fingerprint>,
     pub(super) cas: Option<Vec<Ca>>,
 }
 
