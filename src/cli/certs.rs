@@ -60,7 +60,7 @@ pub(super) struct Add {
     /// Whose it is [default: the CN in it, else its id]
     #[arg(long, value_name = "D")]
     pub(super) device: Option<String>,
-    /// What it entitles to: to speak for its device, or for any, as the API key does
+    /// What it entitles to: to speak for its device, or for any (on the meter port, and where a back office reports)
     #[arg(long, value_enum, default_value = "device")]
     pub(super) role: RoleWord,
 }

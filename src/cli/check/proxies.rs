@@ -18,7 +18,9 @@ fn words(config: &Config) -> Option<Finding> {
         return None;
     }
     let (headers, trusted) = (headers.join(" and "), list(&api.trusted_proxies));
-    let text = format!("[api] believes {headers} of {trusted}, which must overwrite what clients send there");
+    let add = if addresses.is_some() { " (to X-Forwarded-For it may add)" } else { "" };
+    let text =
+        format!("[api] believes {headers} of {trusted}, which must overwrite what clients send there{add}");
     Some(Finding::ok("proxies", text))
 }
 
