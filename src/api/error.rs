@@ -2,7 +2,7 @@
 
 use super::body::MAX_BODY;
 use super::forwarded::BadHeader;
-use crate::device;
+use crate::device::Refused;
 use crate::protocol::body::BadBody;
 use crate::protocol::confo::BadPart;
 use crate::protocol::reply::Refusal;
@@ -18,6 +18,9 @@ const RETRY_STORE: u64 = 1;
 
 /// What a client should wait until others' held queries have been answered.
 const RETRY_HELD: u64 = 5;
+
+/// Seconds, for a device whose CA has brought along as many as it may within an hour.
+const RETRY_NEW: u64 = 600;
 
 /// What 401 asks for; the header is named in the message and in the description.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"m0v\"");
@@ -60,7 +63,7 @@ pub(super) enum ApiError {
     CertificateHeader(HeaderName, BadHeader),
     /// The certificate of the connection is not accepted.
     #[error("{0}")]
-    Certificate(device::Refused),
+    Certificate(Refused),
     /// What was sent cannot be used; says so by name.
     #[error("{0}")]
     Invalid(String),
@@ -145,6 +148,8 @@ impl ApiError {
             | Self::CertificateHeader(..)
             | Self::Parameter(..) => StatusCode::BAD_REQUEST,
             Self::CannotIssue => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Certificate(Refused::TooManyUnknown | Refused::TooManyNew) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Certificate(refused) if refused.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Certificate(_)
             | Self::NoCredentials(_)
             | Self::WrongKey
@@ -170,7 +175,11 @@ impl ApiError {
             Self::TooManyKeys { seconds }
             | Self::TooOften { seconds }
             | Self::Refused(Refusal::TooManyQueries { seconds }) => Some(*seconds),
-            Self::TooManyAtOnce | Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
+            Self::TooManyAtOnce
+            | Self::Certificate(Refused::TooManyUnknown)
+            | Self::Refused(Refusal::TooManyHeld) => Some(RETRY_HELD),
+            Self::Certificate(Refused::TooManyNew) => Some(RETRY_NEW),
+            Self::Certificate(refused) if refused.is_ours() => Some(RETRY_STORE),
             Self::Refused(_) => Some(RETRY_STORE),
             _ => None,
         }

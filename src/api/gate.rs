@@ -11,8 +11,8 @@ use crate::ops::events;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::protocol::reply::Refusal;
-use crate::store::Store;
 use crate::store::devices::Role;
+use crate::store::{Store, StoreError};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use axum::extract::{FromRef, FromRequestParts, Request};
@@ -26,11 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How old the list of named keys may be: one that is retired counts no longer than this and the
 /// time of one question.
 const STALE: Duration = Duration::from_millis(800);
+
+/// For the list of named keys; meanwhile, and if it does not come, those it had last count on.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Wrong keys of one address that are answered 401, in the long run; those beyond get 429. That
 /// keeps the noise down. What keeps a key from being guessed is its length: a right key is
@@ -192,11 +195,15 @@ impl Gate {
         }
         let _turn = self.turn.acquire().await.ok()?;
         let known = self.named.load_full();
-        if known.as_ref().is_some_and(is_fresh) {
+        // Whoever held the turn may have found the database away.
+        if !self.health.store_is_up() || known.as_ref().is_some_and(is_fresh) {
             return known;
         }
         let asked = Instant::now();
-        match self.store.list_keys().await {
+        let keys = timeout(PATIENCE, self.store.list_keys()).await;
+        let keys =
+            keys.unwrap_or_else(|_| Err(StoreError::Busy("the API keys took too long to read".into())));
+        match keys {
             Ok(keys) => {
                 let current = keys.into_iter().filter(|key| key.retired_at.is_none());
                 let keys =
@@ -206,7 +213,11 @@ impl Gate {
             }
             Err(error) => {
                 events::store_failed(&self.health, &self.metrics, "read the API keys", &error);
-                known
+                // Those who wait for the turn need not ask as well.
+                let keys = known.map(|known| known.keys.clone());
+                let again = keys.map(|keys| Arc::new(Named { keys, asked: Instant::now() }));
+                self.named.store(again.clone());
+                again
             }
         }
     }

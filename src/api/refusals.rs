@@ -18,6 +18,12 @@ pub(super) enum Always {
     /// A body over 65536 bytes
     #[response(status = 413)]
     TooLong(ErrorBody),
+    /// Too many certificates of this address that nobody knows, too many new devices of a CA, or too many requests
+    #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds")))]
+    TooMany(ErrorBody),
+    /// The client certificate cannot be looked up now: the database is away
+    #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds")))]
+    CannotTell(ErrorBody),
 }
 
 /// Of those with parameters or a body.

@@ -65,6 +65,8 @@ pub struct Verdict {
     pub change: Change,
     /// Where the confirmation goes.
     pub shelf: Shelf,
+    /// Whether somebody owns the device who was not named: then it is not the sender's either.
+    pub is_anothers: bool,
 }
 
 /// Decides on one confirmation.
@@ -83,7 +85,14 @@ pub fn judge(sender: Sender, device: Device) -> Verdict {
         }
         (_, Device::Known(_)) => (Change::Keep, Shelf::Confirmed),
     };
-    Verdict { change, shelf }
+    let is_anothers = match (sender, device) {
+        (_, Device::New | Device::Known(None)) => false,
+        (Sender::Registered(id) | Sender::Unregistered(Some(id)), Device::Known(Some(creator))) => {
+            id != creator
+        }
+        (Sender::Unnamed | Sender::Unregistered(None), Device::Known(Some(_))) => true,
+    };
+    Verdict { change, shelf, is_anothers }
 }
 
 #[cfg(test)]
@@ -116,7 +125,9 @@ mod tests {
             (Unnamed, Known(Some(OTHER)), Keep, Confirmed),
         ];
         for (sender, device, change, shelf) in table {
-            assert_eq!(judge(sender, device), Verdict { change, shelf }, "{sender:?} {device:?}");
+            let is_anothers = device == Known(Some(OTHER));
+            let expected = Verdict { change, shelf, is_anothers };
+            assert_eq!(judge(sender, device), expected, "{sender:?} {device:?}");
         }
     }
 }

@@ -129,7 +129,8 @@ impl ConfirmService {
 
     /// A device that confirms over its own certificate is the device of what it confirmed. Right
     /// after the confirmation: should it fail, the device is told to try again and confirms
-    /// once more. A conflict links nothing, nor does a pub that is another device's already.
+    /// once more. A conflict links nothing, nor does a pub that is another device's already, or
+    /// whose owner was not named: the app tells its hash to whoever asks.
     async fn link(&self, device: &Identity, stored: &Confirmed) -> Result<(), Refusal> {
         let Some(pub_id) = stored.pub_id.filter(|pub_id| device.pub_id() != Some(*pub_id)) else {
             return Ok(());
@@ -138,6 +139,10 @@ impl ConfirmService {
             events::store_failed(&self.health, &self.metrics, "link a device", &error);
             error.refusal()
         };
+        if stored.is_anothers {
+            events::owner_not_named(&self.metrics, device.device_id(), stored.hash);
+            return Ok(());
+        }
         let (device_id, who) = (device.device_id(), format!("certificate {}", device.certificate_id()));
         match self.store.link_device(device_id, pub_id, &who).await.map_err(failed)? {
             Ok(_) => {

@@ -5,6 +5,7 @@ use super::{
     certificate::{BadPem, one_block},
     judge::{MAX_CERTIFICATE_BYTES, Unfit, check_key},
 };
+use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::{CertificateSigningRequestDer, pem::PemObject};
 use x509_parser::{certification_request::X509CertificationRequest, error::X509Error, prelude::FromDer};
 
@@ -26,6 +27,9 @@ pub enum BadRequest {
          or SHA-384, and Ed25519"
     )]
     Algorithm,
+    /// A key that cannot be put into a certificate.
+    #[error("its key is not written as RFC 3279 and 5480 say")]
+    Form,
     /// A key that is worth nothing.
     #[error("it {0}")]
     Key(Unfit),
@@ -58,6 +62,8 @@ impl Request {
         let key = &request.certification_request_info.subject_pki;
         // First the key's size, then its use: the signature of a huge one takes seconds to check.
         check_key(key).map_err(BadRequest::Key)?;
+        // As the issuer will read it: RSA without its NULL, say, it would not put into a certificate.
+        SubjectPublicKeyInfo::from_der(key.raw).map_err(|_| BadRequest::Form)?;
         request.verify_signature().map_err(|error| match error {
             X509Error::SignatureUnsupportedAlgorithm => BadRequest::Algorithm,
             _ => BadRequest::Signature,

@@ -203,6 +203,16 @@ pub fn not_linked(metrics: &Metrics, device_id: &str, hash: i64, why: &NotLinked
     log::log!(level, "device {device_id:?} confirmed hash {hash} and was not linked to it: {why}");
 }
 
+/// A device confirmed, over its own certificate, a hash whose owner it did not name.
+pub fn owner_not_named(metrics: &Metrics, device_id: &str, hash: i64) {
+    let level = if metrics.once_a_minute("not linked") { log::Level::Warn } else { log::Level::Debug };
+    log::log!(
+        level,
+        "device {device_id:?} confirmed hash {hash} and was not linked to it: its owner was not named; if it is \
+         right, m0v device link"
+    );
+}
+
 /// The set of CAs changed, and sessions begun before could not be forgotten.
 pub fn sessions_stay(port: &str, error: &SetupError) {
     log::error!("{port}: TLS sessions cannot be resumed any more: {error}");

@@ -175,6 +175,7 @@ mod tests {
             hash,
             pub_id: Some(1),
             conflict: false,
+            is_anothers: false,
         }
     }
 

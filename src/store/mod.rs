@@ -29,7 +29,7 @@ pub use telemetry::{TELEMETRY_LANE, Telemetry, TelemetryBatch, TelemetryKind, Te
 
 use crate::{
     acme,
-    confirm::rules::Shelf,
+    confirm::rules::{Shelf, Verdict},
     protocol::{confo, packet::PubRef},
 };
 use async_trait::async_trait;
@@ -137,18 +137,22 @@ pub struct Confirmed {
     pub pub_id: Option<i64>,
     /// The confirmation lies in `cconfo`.
     pub conflict: bool,
+    /// Somebody owns the device whom the confirmation did not name; told of a new one only, that is
+    /// no conflict.
+    pub is_anothers: bool,
 }
 
 impl Confirmed {
     /// What a confirmation is once the rules have spoken.
-    fn judged(confirmation: &confo::Confirmation, pub_id: i64, shelf: Shelf, now: Micros) -> Self {
+    fn judged(confirmation: &confo::Confirmation, pub_id: i64, verdict: Verdict, now: Micros) -> Self {
         Self {
             device_name: confirmation.device_name.clone(),
             created_at: confirmation.timestamp.map_or(now, |seconds| seconds.saturating_mul(1_000_000)),
             ssid: confirmation.ssid.clone(),
             hash: confirmation.hash,
-            pub_id: (shelf == Shelf::Confirmed).then_some(pub_id),
-            conflict: shelf == Shelf::Conflicting,
+            pub_id: (verdict.shelf == Shelf::Confirmed).then_some(pub_id),
+            conflict: verdict.shelf == Shelf::Conflicting,
+            is_anothers: verdict.is_anothers && verdict.shelf == Shelf::Confirmed,
         }
     }
 }

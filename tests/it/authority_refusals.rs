@@ -9,6 +9,7 @@ use std::fs;
 
 on_both_stores![
     of_a_request_only_the_key_is_taken,
+    a_ca_on_p_521_is_registered,
     what_is_no_ca_is_not_registered,
     what_is_no_devices_certificate_is_not_listed,
 ];
@@ -81,6 +82,15 @@ keyUsage = critical, keyCertSign
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:evil.example.org
 ";
+
+/// Its own signature cannot be checked by the reader of certificates; who it vouches for is judged all the same.
+fn a_ca_on_p_521_is_registered(engine: Engine) {
+    let site = Site::new(engine);
+    openssl(&site, "ecparam -name secp521r1 -genkey -noout -out p521.key").succeeded();
+    openssl(&site, "req -x509 -new -key p521.key -sha512 -out p521.pem -subj /CN=p521 -days 30").succeeded();
+    site.run(&["ca", "add", &path(&site, "p521.pem")]).succeeded();
+    assert_eq!(site.count("ca"), 1);
+}
 
 fn what_is_no_ca_is_not_registered(engine: Engine) {
     let site = Site::new(engine);

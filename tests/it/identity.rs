@@ -18,6 +18,7 @@ on_both_stores![
     a_ca_brings_no_more_devices_than_its_share,
     a_port_that_requires_a_certificate_serves_nobody_without,
     a_confirmation_over_a_certificate_links_its_device,
+    a_hash_that_somebody_owns_is_linked_only_in_his_name,
     a_ticket_is_judged_like_a_handshake,
 ];
 
@@ -210,6 +211,29 @@ fn a_confirmation_over_a_certificate_links_its_device(engine: Engine) {
     assert_ne!(sql(&site, "SELECT pub_id FROM device WHERE device_id = 'd2'"), linked);
     let audited = sql(&site, "SELECT who, subject FROM audit WHERE what = 'device link'");
     assert_eq!(audited, format!("certificate {}|pub {linked} instead of {first} to device d1", card.id));
+}
+
+/// The app's port tells a hash to whoever asks.
+fn a_hash_that_somebody_owns_is_linked_only_in_his_name(engine: Engine) {
+    let site = Site::with(engine, OPTIONAL);
+    let server = site.start();
+    site.run(&["sub", "add", "a@b.c"]).succeeded();
+    let card = self_signed(site.folder(), "d1");
+    let own = card.list(&site, "d1", Role::Device);
+    let confirm = |card: Option<&Card>, email: &str| {
+        let line = format!(r#"{{"deviceName":"Movprov","ssid":"M0V","hash":13580,"email":"{email}"}}"#);
+        Talk::open(&server, server.confirm_addr(), card, STACKS[0]).ask(&line)
+    };
+    assert_eq!(confirm(None, "a@b.c").as_deref(), Some("OK"), "made, and a@b.c's");
+    for stranger in ["", "x@y.z"] {
+        assert_eq!(confirm(Some(&card), stranger).as_deref(), Some("OK"), "stored like any");
+        assert_eq!(sql(&site, "SELECT pub_id FROM device"), own.to_string(), "{stranger:?}");
+    }
+    assert_eq!(confirm(Some(&card), "a@b.c").as_deref(), Some("OK"));
+    assert_eq!(
+        sql(&site, "SELECT pub_id FROM device"),
+        sql(&site, "SELECT pub_id FROM pub WHERE hash = 13580")
+    );
 }
 
 fn a_ticket_is_judged_like_a_handshake(engine: Engine) {

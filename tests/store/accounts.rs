@@ -214,6 +214,8 @@ pub(crate) async fn ties_accounts_to_devices(bench: &dyn Bench) {
     for (status, is_active) in [("revoked", false), ("pending", false), ("active", true)] {
         bench.sql(&format!("UPDATE device SET status = '{status}'"));
         assert_eq!(store.find_account("ann").await.unwrap().unwrap().is_active, is_active, "{status}");
+        let greeted = store.shake_hands("identity of ann", None, "192.0.2.2:1").await.unwrap();
+        assert_eq!(greeted, is_active, "{status}");
         let exported = store.export_accounts(0, 10).await.unwrap();
         assert_eq!(exported.len(), 1 + usize::from(is_active), "{status}");
     }

@@ -31,7 +31,7 @@ fn ca(number: u32, auto_register: bool) -> Ca {
     }
 }
 
-fn listed(device: &str, certificate: u32) -> Enrolment {
+pub(crate) fn listed(device: &str, certificate: u32) -> Enrolment {
     Enrolment {
         device_id: device.into(),
         model_number: Some("m1".into()),

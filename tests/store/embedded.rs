@@ -300,3 +300,18 @@ async fn is_unavailable_while_another_process_holds_the_lock() {
     assert_eq!(lane.write(&[row(1)]).await.unwrap(), [Outcome::Stored]);
     assert_eq!(file.sql("SELECT count(*) FROM packet"), "1");
 }
+
+#[tokio::test]
+async fn what_was_changed_is_told_when_nobody_waits_for_the_answer() {
+    let file = File::prepared().await;
+    let store = file.store();
+    let mut changes = store.changes();
+    let enrolment = devices::listed("d1", 1);
+    // Asked once, so that the job is on its way, and dropped.
+    let mut enrolled = Box::pin(store.enrol(&enrolment, "root"));
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(enrolled.as_mut().poll(cx).is_pending())).await);
+    drop(enrolled);
+    let told = tokio::time::timeout(std::time::Duration::from_secs(10), changes.recv()).await;
+    assert!(told.expect("within ten seconds").is_ok());
+    assert!(store.find_device("d1").await.unwrap().is_some());
+}

@@ -99,7 +99,7 @@ pub(super) async fn issue(
     let issued = certificates.issuing.issue(wanted, &caller.who()).await;
     let issued = issued.map_err(|error| certificates.not_issued(error))?;
     // The key is in this answer alone: what is late here is in force within a second all the same.
-    for change in [Change::Ca(issued.ca_id.clone()), Change::Certificate(issued.certificate_id.clone())] {
+    for change in [Change::Ca(issued.ca_id.clone()), Change::Device(device_id.into_owned())] {
         if let Err(error) = certificates.registry.changed(&change).await {
             certificates.store_failed("bring a certificate into force", &error);
         }
@@ -153,7 +153,7 @@ pub(super) async fn sync(
         Ok(_) => {}
         Err(refused) => return Err(conflict(&refused)),
     }
-    let changed = certificates.registry.changed(&Change::Certificate(enrolment.certificate_id)).await;
+    let changed = certificates.registry.changed(&Change::Device(enrolment.device_id)).await;
     changed.map_err(|error| certificates.refuse("bring a certificate into force", &error))?;
     Ok(success())
 }

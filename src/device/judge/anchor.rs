@@ -7,7 +7,7 @@ use super::{
     read::{self, Dates, contents},
 };
 use rustls_pki_types::{CertificateDer, TrustAnchor};
-use x509_parser::certificate::X509Certificate;
+use x509_parser::{certificate::X509Certificate, error::X509Error};
 
 /// A CA certificate that may vouch for devices.
 #[derive(Clone, Debug)]
@@ -112,16 +112,24 @@ fn check_own_signature(certificate: &X509Certificate<'_>) -> Result<(), Unfit> {
     if certificate.subject().as_raw() != certificate.issuer().as_raw() {
         return Ok(());
     }
-    certificate.verify_signature(None).map_err(|_| Unfit::ForgedSelf)
+    match certificate.verify_signature(None) {
+        // What a key of P-521 signed, say: this reader cannot tell, and webpki judges whom it vouches for.
+        Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => Ok(()),
+        Err(_) => Err(Unfit::ForgedSelf),
+    }
 }
 
 /// Whether a certificate names a CA as its issuer and was signed with that CA's key, whatever else
-/// is wrong with either.
+/// is wrong with either. With an algorithm that cannot be checked here, the name alone counts: for
+/// what is revoked with a CA, rather one too many than one too few.
 #[must_use]
 pub fn is_signed_by(der: &[u8], ca: &[u8]) -> bool {
     let (Ok(certificate), Ok(ca)) = (read::certificate(der), read::certificate(ca)) else { return false };
     certificate.issuer().as_raw() == ca.subject().as_raw()
-        && certificate.verify_signature(Some(ca.public_key())).is_ok()
+        && match certificate.verify_signature(Some(ca.public_key())) {
+            Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => true,
+            Err(_) => false,
+        }
 }
 
 /// Whether two certificates are one CA's: of one name and one key.

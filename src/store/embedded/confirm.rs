@@ -35,7 +35,7 @@ pub(super) fn confirm(
         None => ids::next(&transaction, Sequence::Pub)?,
     };
     apply(&transaction, pub_id, verdict.change, confirmation.hash, now)?;
-    let confirmed = Confirmed::judged(confirmation, pub_id, verdict.shelf, now);
+    let confirmed = Confirmed::judged(confirmation, pub_id, verdict, now);
     let id = ids::next(&transaction, Sequence::Confo)?;
     let statement = if confirmed.conflict {
         "INSERT INTO cconfo (id, created_at, saved_at, devicename, ssid, hash, sub_id, pub_id, extra)
@@ -134,5 +134,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Confirmed> {
         hash: row.get(3)?,
         pub_id: row.get(4)?,
         conflict: row.get(5)?,
+        is_anothers: false,
     })
 }

@@ -42,7 +42,7 @@ pub(super) async fn confirm(
         None => (Sender::Unnamed, None),
     };
     let (pub_id, verdict) = settle_device(transaction.client(), sender, confirmation.hash, now).await?;
-    let confirmed = Confirmed::judged(confirmation, pub_id, verdict.shelf, now);
+    let confirmed = Confirmed::judged(confirmation, pub_id, verdict, now);
     let table = if confirmed.conflict { "cconfo" } else { "confo" };
     let statement = format!(
         "INSERT INTO {table} (created_at, saved_at, devicename, ssid, hash, sub_id, pub_id, extra)
@@ -205,5 +205,6 @@ fn from_row(row: &Row) -> Result<Confirmed, Fault> {
         hash: row.try_get(3)?,
         pub_id: row.try_get(4)?,
         conflict: row.try_get(5)?,
+        is_anothers: false,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::{
     super::{error::Fault, subs::audit},
+    rows::ACTIVE,
     tokens,
 };
 use crate::store::{
@@ -61,10 +62,9 @@ pub(super) fn shake_hands(
     peer: &str,
 ) -> Result<bool, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let statement = format!("SELECT account_id, username FROM account WHERE identity_hash = ?1 AND {ACTIVE}");
     let found: Option<(i64, String)> = transaction
-        .prepare_cached(
-            "SELECT account_id, username FROM account WHERE identity_hash = ?1 AND status = 'active'",
-        )?
+        .prepare_cached(&statement)?
         .query_row([identity_hash], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((account_id, username)) = found else { return Ok(false) };

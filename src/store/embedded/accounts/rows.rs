@@ -10,7 +10,7 @@ use crate::store::accounts::{
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 /// Enabled, and tied to no device or to one that counts.
-const ACTIVE: &str = "
+pub(super) const ACTIVE: &str = "
     (account.status = 'active' AND NOT EXISTS
         (SELECT 1 FROM device WHERE device.device_id = account.device_id AND device.status <> 'active'))";
 

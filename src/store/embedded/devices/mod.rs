@@ -23,22 +23,22 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::broadcast;
 
 impl Embedded {
-    /// One transaction, told of once it is committed.
+    /// One transaction, told of once it is committed, also to those who stay when the caller is gone.
     async fn change<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<(T, Option<Change>), Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let changes = self.changes.clone();
         let job = move |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let done = job(&transaction)?;
+            let (answer, change) = job(&transaction)?;
             transaction.commit()?;
-            Ok(done)
+            if let Some(change) = change {
+                changes.tell(change);
+            }
+            Ok(answer)
         };
-        let (answer, change) = self.write(job).await?;
-        if let Some(change) = change {
-            self.changes.tell(change);
-        }
-        Ok(answer)
+        self.write(job).await
     }
 }
 

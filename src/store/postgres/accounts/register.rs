@@ -2,6 +2,7 @@
 
 use super::{
     super::{fault::Fault, subs::audit},
+    rows::ACTIVE,
     tokens,
 };
 use crate::store::accounts::{Entry, KEPT_HANDSHAKES, Kind, NewAccount};
@@ -55,13 +56,11 @@ pub(super) async fn shake_hands(
     peer: &str,
 ) -> Result<bool, Fault> {
     let transaction = client.transaction().await?;
-    let row = transaction
-        .query_opt(
-            "UPDATE account SET last_handshake_at = now(), identity_hash = coalesce($2, identity_hash)
-              WHERE identity_hash = $1 AND status = 'active' RETURNING account_id, username",
-            &[&identity_hash, &rotated],
-        )
-        .await?;
+    let statement = format!(
+        "UPDATE account SET last_handshake_at = now(), identity_hash = coalesce($2, identity_hash)
+          WHERE identity_hash = $1 AND {ACTIVE} RETURNING account_id, username"
+    );
+    let row = transaction.query_opt(&statement, &[&identity_hash, &rotated]).await?;
     let Some(row) = row else { return Ok(false) };
     let (account_id, username): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
     note(transaction.client(), account_id, peer).await?;

@@ -15,7 +15,7 @@ const RULES: &str = "
            ORDER BY topic_pattern COLLATE \"C\")";
 
 /// Enabled, and tied to no device or to one that counts.
-const ACTIVE: &str = "
+pub(super) const ACTIVE: &str = "
     (account.status = 'active' AND NOT EXISTS
         (SELECT 1 FROM device WHERE device.device_id = account.device_id AND device.status <> 'active'))";
 
