@@ -266,7 +266,7 @@ struct Arrival {
 /// share them.
 fn place_of(house: &House, door: &Door, source: Source) -> Result<Option<Place>, TurnedAway> {
     let Source::Client(client) = source else { return Ok(None) };
-    if door.front.trusts(client.ip()) {
+    if door.front.trusts_named(client.ip()) {
         return Ok(None);
     }
     let place = house.per_ip.admit(client.ip());

@@ -1,5 +1,6 @@
 //! The front of one section's sockets: who may connect, whether a PROXY header comes first, whose word counts.
 
+use super::inside::is_of_this_machine;
 use crate::api::Word;
 use crate::config::{IpNet, Port, ProxyProtocol};
 use crate::net::proxy::{ClientTls, Header, Source, Versions};
@@ -63,7 +64,7 @@ impl Front {
     /// the client itself speaks HTTP with us, and whoever it says it is, it is not the proxy.
     pub(super) fn word_behind(&self, header: &Header) -> Word {
         let client_is_trusted = match header.source {
-            Source::Client(client) => self.trusts(client.ip()),
+            Source::Client(client) => self.trusts_named(client.ip()),
             Source::Proxy => true,
             Source::Unknown => false,
         };
@@ -85,6 +86,14 @@ impl Front {
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(peer))
     }
+
+    /// Whether `client`, whom a PROXY header names, is a trusted proxy too. This machine never is: m0v's own
+    /// tunnels connect from it, each for a gateway that no header names, and may lead to the balancer's port.
+    pub(super) fn trusts_named(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        // Who cannot tell does not trust.
+        self.trusts(client) && !is_of_this_machine(client).unwrap_or(true)
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +103,9 @@ mod tests {
     #[test]
     fn who_speaks_http_is_believed_only_if_he_is_a_trusted_proxy() {
         let client = |ip: &str| Source::Client(format!("{ip}:1").parse().unwrap());
-        let (outside, proxy) = (client("203.0.113.9"), client("10.0.0.2"));
+        let (outside, proxy) = (client("203.0.113.9"), client("198.51.100.2"));
+        // This machine, from which a tunnel may come that leads to the balancer's own port.
+        let (this, mapped) = (client("127.0.0.1"), Source::Client("[::ffff:127.0.0.1]:1".parse().unwrap()));
         for (tls, source, ended, expected) in [
             // TLS goes through the proxy: the client speaks.
             (true, outside, false, (false, false)),
@@ -106,8 +117,13 @@ mod tests {
             (false, outside, false, (true, false)),
             (false, Source::Unknown, false, (true, true)),
             (false, proxy, true, (true, true)),
+            (true, this, false, (false, false)),
+            (true, mapped, false, (false, false)),
+            (true, this, true, (true, false)),
+            (false, this, false, (true, false)),
         ] {
-            let front = Front { header: HEADER, tls, trusted: vec!["10.0.0.0/8".parse().unwrap()] };
+            let trusted = ["198.51.100.0/24", "127.0.0.0/8"].map(|net| net.parse().unwrap()).into();
+            let front = Front { header: HEADER, tls, trusted };
             let details = ClientTls { ended, ..ClientTls::default() };
             let word = front.word_behind(&Header { source, tls: Some(Box::new(details)) });
             assert_eq!((word.on_certificates, word.on_addresses), expected, "{tls} {source:?} {ended}");
@@ -115,6 +131,18 @@ mod tests {
         let front = Front { header: None, tls: true, trusted: vec!["10.0.0.0/8".parse().unwrap()] };
         assert!(front.word_of("10.0.0.1".parse().unwrap()).on_certificates);
         assert_eq!(front.word_of("127.0.0.1".parse().unwrap()), Word::default());
+    }
+
+    #[test]
+    fn no_header_makes_this_machine_a_trusted_proxy() {
+        let all = ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap());
+        let front = Front { header: HEADER, tls: true, trusted: all.into() };
+        for interface in if_addrs::get_if_addrs().unwrap() {
+            let ip = interface.ip();
+            assert!(front.trusts(ip) && !front.trusts_named(ip), "{ip}");
+        }
+        assert!(!front.trusts_named("127.9.9.9".parse().unwrap()));
+        assert!(front.trusts_named("198.51.100.2".parse().unwrap()));
     }
 
     const HEADER: Option<Versions> = Some(Versions::Any);

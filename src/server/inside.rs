@@ -80,7 +80,7 @@ fn reached(ip: IpAddr) -> IpAddr {
 }
 
 /// Asked each time: interfaces come and go.
-fn is_of_this_machine(ip: IpAddr) -> io::Result<bool> {
+pub(super) fn is_of_this_machine(ip: IpAddr) -> io::Result<bool> {
     Ok(ip.is_loopback() || if_addrs::get_if_addrs()?.iter().any(|interface| interface.ip() == ip))
 }
 

@@ -9,6 +9,8 @@
 //! a connection of the gateway, at the gateway's own address ([`Surroundings::enter`]).
 
 mod allowed;
+#[cfg(test)]
+mod broken;
 mod denied;
 mod head;
 mod pass;

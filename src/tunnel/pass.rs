@@ -94,11 +94,13 @@ impl Way {
         let mut chunk = [MaybeUninit::uninit(); CHUNK];
         let mut read = ReadBuf::uninit(&mut chunk);
         let Poll::Ready(taken) = Pin::new(from).poll_read(cx, &mut read) else {
-            if self.unflushed {
-                ready!(Pin::new(to).poll_flush(cx))?;
-                self.unflushed = false;
+            if !self.unflushed {
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.unflushed = false;
+            // Read again: the flush may have found that nobody takes any more, and nobody would wake us for that.
+            return Poll::Ready(Ok(()));
         };
         taken?;
         let bytes = read.filled();

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +101,8 @@ struct Tunnel<'a> {
     lost: [AtomicBool; 2],
     /// The gateway's TLS ended without `close_notify`.
     cut: AtomicBool,
+    /// The gateway had nothing to say when it was last asked, and all it said before is the target's.
+    quiet: AtomicBool,
 }
 
 impl<'a> Tunnel<'a> {
@@ -113,6 +116,7 @@ impl<'a> Tunnel<'a> {
             ended: Default::default(),
             lost: Default::default(),
             cut: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +134,12 @@ impl<'a> Tunnel<'a> {
 
     fn has_ended_well(&self, side: Side) -> bool {
         self.ended[side as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes what came of asking the gateway.
+    fn heard(&self, read: &Poll<io::Result<()>>) {
+        // The runtime makes a task with its budget spent wait, whatever there is to read; it is asked again.
+        self.quiet.store(read.is_pending() && has_budget_remaining(), Ordering::Relaxed);
     }
 
     fn count(&self, from: Side, bytes: usize) {
@@ -173,20 +183,36 @@ impl<'a> Tunnel<'a> {
     }
 }
 
+/// What a gateway whose halves end together was told of the end.
+#[derive(Clone, Copy)]
+enum Goodbye {
+    Unsaid,
+    /// Begun: it is neither heard nor gone until that is done.
+    OnItsWay,
+    Said,
+    /// It failed: how the gateway ended is told by reading.
+    Unheard,
+}
+
 /// One side of a tunnel: what is read from it is counted, what is written to it has a deadline.
 struct Tapped<'a, IO> {
     io: WriteDeadline<IO>,
     side: Side,
     /// It takes no more: whoever closes a socket ends both ways.
     gone: bool,
-    /// It was told the end.
-    told: bool,
+    goodbye: Goodbye,
     tunnel: &'a Tunnel<'a>,
 }
 
 impl<'a, IO> Tapped<'a, IO> {
     fn new(io: IO, side: Side, tunnel: &'a Tunnel<'a>, bounds: Bounds) -> Self {
-        Self { io: WriteDeadline::new(io, bounds.write_timeout), side, gone: false, told: false, tunnel }
+        Self {
+            io: WriteDeadline::new(io, bounds.write_timeout),
+            side,
+            gone: false,
+            goodbye: Goodbye::Unsaid,
+            tunnel,
+        }
     }
 
     /// Keeps in mind whose fault an error is. What is for a side that has left is dropped, as `dropped`
@@ -206,16 +232,44 @@ impl<'a, IO> Tapped<'a, IO> {
         }
     }
 
-    /// Whether nothing it says can be heard any more, because it was told the end.
-    fn has_ended_with_us(&self) -> bool {
-        self.side == Side::Gateway && self.told && self.tunnel.halves == Halves::Together
-    }
-
     /// Whether it may have ended well before it left. A gateway's `close_notify` may still wait to be
     /// read, and tells it from a broken connection; a target's FIN does not.
     fn may_have_left(&self, error: &io::Error) -> bool {
         let is_told_by_reading = self.side == Side::Gateway || self.tunnel.has_ended_well(self.side);
         self.gone || is_told_by_reading && error.kind() != io::ErrorKind::TimedOut
+    }
+}
+
+/// A gateway whose halves end together: nothing it says is heard once it has been told the end.
+impl<IO: AsyncWrite + Unpin> Tapped<'_, IO> {
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.goodbye, Goodbye::Unsaid) {
+            // First, because it may take long, and the gateway is heard meanwhile.
+            ready!(Pin::new(&mut *self).poll_flush(cx))?;
+            if self.is_to_be_heard_first() {
+                return Poll::Pending;
+            }
+        }
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.goodbye = match &shut {
+            Poll::Pending => Goodbye::OnItsWay,
+            Poll::Ready(Ok(())) if !self.gone => Goodbye::Said,
+            Poll::Ready(_) => Goodbye::Unheard,
+        };
+        if shut.is_ready() {
+            // The gateway was read before this, and no socket tells that it is to be read again.
+            cx.waker().wake_by_ref();
+        }
+        self.noting(shut, ())
+    }
+
+    /// Whether to wait until it has nothing to say, or, if it takes no more, until it tells how it ended.
+    /// Whatever ends the wait wakes the task: its own bytes, or the target that takes them.
+    fn is_to_be_heard_first(&self) -> bool {
+        if self.tunnel.is_closed(self.side) || self.tunnel.has_ended_well(self.side) {
+            return false;
+        }
+        self.gone || !self.tunnel.quiet.load(Ordering::Relaxed)
     }
 }
 
@@ -229,12 +283,20 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Tapped<'_, IO> {
         if this.tunnel.is_closed(this.side) {
             return Poll::Ready(Ok(()));
         }
-        if this.has_ended_with_us() {
-            this.tunnel.end_well(this.side);
-            return Poll::Ready(Ok(()));
+        match this.goodbye {
+            Goodbye::Unsaid | Goodbye::Unheard => {}
+            Goodbye::OnItsWay => return Poll::Pending,
+            Goodbye::Said => {
+                this.tunnel.end_well(this.side);
+                return Poll::Ready(Ok(()));
+            }
         }
         let before = buf.filled().len();
-        match ready!(Pin::new(&mut this.io).poll_read(cx, buf)) {
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        if this.side == Side::Gateway {
+            this.tunnel.heard(&read);
+        }
+        match ready!(read) {
             // What came before is delivered first; the other side's shutdown then tells.
             Err(error) if this.side == Side::Gateway && error.kind() == io::ErrorKind::UnexpectedEof => {
                 this.tunnel.cut.store(true, Ordering::Relaxed);
@@ -281,8 +343,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, IO> {
         if self.side == Side::Target && self.tunnel.cut.load(Ordering::Relaxed) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
+        if self.side == Side::Gateway && self.tunnel.halves == Halves::Together {
+            return self.poll_goodbye(cx);
+        }
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.told = shut.is_ready();
         self.noting(shut, ())
     }
 }

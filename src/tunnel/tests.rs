@@ -170,6 +170,29 @@ async fn a_target_that_ends_ends_both_ways_where_the_gateways_tls_knows_no_halve
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gateway_that_does_not_answer_a_goodbye_keeps_no_target_waiting() {
+    let (_run, mut target) = open_with(Halves::Together).await;
+    let begun = Instant::now();
+    target.shutdown().await.unwrap();
+    assert_eq!((rest(&mut target).await.as_str(), begun.elapsed()), ("", Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_waits_for_what_the_gateway_has_said_before() {
+    let (mut run, mut target) = open_with(Halves::Together).await;
+    // Some waits in the target's pipe, some in the tunnel, and some in the gateway's pipe.
+    let said = "x".repeat(3 * PIPE);
+    run.gateway.write_all(said.as_bytes()).await.unwrap();
+    target.write_all(b"answer").await.unwrap();
+    target.shutdown().await.unwrap();
+    tokio::time::sleep(BOUNDS.write_timeout / 2).await;
+    assert_eq!(rest(&mut target).await, said);
+    assert_eq!(rest(&mut run.gateway).await, "answer");
+    let outcome = run.task.await.unwrap();
+    assert!(matches!(outcome.end, End::Closed), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_ends_and_leaves_has_still_said_everything() {
     let (mut run, mut target) = open().await;
     let question = "x".repeat(3 * PIPE);

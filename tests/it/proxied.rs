@@ -244,6 +244,30 @@ fn limits_count_clients_and_not_the_proxy() {
     drop(silent);
 }
 
+/// So a tunnel names its gateway if it leads to the port of a balancer on this machine.
+#[test]
+fn a_header_that_names_this_machine_names_no_trusted_proxy() {
+    let more = "client_cert_header = \"Client-Cert\"\n[limits]\nmax_connections_per_ip = 1\n";
+    let site = Site::with(Engine::Embedded, &behind("any", more));
+    let server = site.start_with_device();
+    for this in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.2]"] {
+        let header = v2_for(&format!("{this}:1"), b"");
+        let mut first = client(&server, server.meter_addr(), &header);
+        first.thanked(LINE);
+        let second = Client::over(open(server.meter_addr(), &header), &server.ca_pem());
+        assert!(second.is_err(), "{this}: a second is served");
+        first.end_of_stream();
+        first.ends_properly();
+    }
+    // As a trusted proxy's, this would be no certificate, and 400.
+    let mut api = eventually("a place to be free", || {
+        Client::over(open(server.api_addr(), &v1("127.0.0.1:1")), &server.ca_pem()).ok()
+    });
+    api.send_raw(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nClient-Cert: x\r\n\r\n");
+    let answer = api.reply();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[test]
 fn the_quota_of_queries_is_the_clients() {
     let site = Site::with(Engine::Embedded, &behind("v1", ""));

@@ -100,6 +100,33 @@ fn either_side_may_end_first_on_both_stacks() {
     }
 }
 
+/// Half a message must not look like a whole one, even if the target has ended and is only listening.
+#[test]
+fn a_gateway_that_is_reset_is_a_cut_on_both_stacks() {
+    let (listener, site) = outside(RSA_KX);
+    let target = listener.local_addr().expect("an address");
+    let server = site.start();
+    let gateway = Gateway::listed(&site, "gateway-1");
+    let [cert, key] = gateway.files();
+    for (cipher, stack) in STACKS {
+        let tls = cipher.map_or_else(|| vec!["-tls1_3"], |cipher| vec!["-tls1_2", "-cipher", cipher]);
+        let mut open = Openssl::start(&server, &[&tls[..], &["-cert", cert, "-key", key]].concat());
+        open.say(&connect(&target.to_string()));
+        assert_eq!(open.line(), "HTTP/1.1 200 Connection established", "{stack}");
+        assert_eq!(open.line(), "");
+        open.say("half");
+        let mut far = accept(&listener);
+        far.read_exact(&mut [0; 4]).expect("hears half");
+        // More than openssl passes on, whose output nobody reads: killed, it resets the connection.
+        let flood = vec![b'x'; 512 * 1024];
+        far.write_all(&flood).expect("says much");
+        far.shutdown(Shutdown::Write).expect("ends its half");
+        drop(open);
+        assert_eq!(far.read(&mut [0]).expect_err("a cut").kind(), ErrorKind::ConnectionReset, "{stack}");
+    }
+    assert_eq!(STACKS.map(|(_, stack)| closed_well(&server, stack)), [0, 0]);
+}
+
 #[test]
 fn two_hundred_tunnels_of_node_bring_every_byte_both_ways_on_both_stacks() {
     let (listener, site) = outside(RSA_KX);
