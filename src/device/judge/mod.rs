@@ -50,7 +50,7 @@ pub enum Unfit {
     #[error("has a key that is neither RSA, P-256, P-384, P-521 nor Ed25519")]
     OtherKey,
     /// A CA where a device belongs.
-    #[error("is a CA's (basicConstraints CA:TRUE); a device's own must say CA:FALSE, or nothing of it")]
+    #[error("is a CA's (basicConstraints CA:TRUE); a device's own says CA:FALSE")]
     IsCa,
     /// A device's where a CA belongs.
     #[error("is no CA's (basicConstraints CA:TRUE is missing)")]
